@@ -1,0 +1,155 @@
+"""The closed list of reasons why a file does not end as part of a curated volume, and what to do about each.
+
+Belongs here: slugs, the state each leads to, and one sentence for the data engineer who has to act. Does not belong
+here: deciding which reason applies.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a file ends. Every file found ends in exactly one of these."""
+
+    CURATED = "curated"
+    QUARANTINED = "quarantined"
+    DUPLICATE = "duplicate"
+    EXCLUDED = "excluded"
+
+
+class Reason(StrEnum):
+    """Why a file is not curated. The value is the slug that tables, logs and the operator's view show."""
+
+    # excluded: as expected, nothing to do
+    ARCHIVE_UNPACKED = "archive_unpacked"
+    NOT_DICOM = "not_dicom"
+    DICOMDIR = "dicomdir"
+    NOT_AN_IMAGE = "not_an_image"
+    SECONDARY_CAPTURE = "secondary_capture"
+    LOCALIZER = "localizer"
+    UNSUPPORTED_KIND = "unsupported_kind"
+    # duplicate: held once already
+    SAME_BYTES = "same_bytes"
+    SAME_PIXELS = "same_pixels"
+    LOSSY_COPY = "lossy_copy"
+    # quarantined at pull
+    EMPTY_FILE = "empty_file"
+    UNREADABLE_FILE = "unreadable_file"
+    BROKEN_ARCHIVE = "broken_archive"
+    UNSAFE_MEMBER = "unsafe_member"
+    ENCRYPTED_MEMBER = "encrypted_member"
+    ARCHIVE_BOMB = "archive_bomb"
+    # quarantined at index
+    BROKEN_HEADER = "broken_header"
+    UNKNOWN_SOP_CLASS = "unknown_sop_class"
+    MISSING_IDENTITY = "missing_identity"
+    MISSING_ATTRIBUTE = "missing_attribute"
+    IMPLAUSIBLE_HEADER = "implausible_header"
+    NO_PIXEL_DATA = "no_pixel_data"
+    TRUNCATED_PIXEL_DATA = "truncated_pixel_data"
+    CONFLICTING_COPIES = "conflicting_copies"
+    MOSAIC = "mosaic"
+    MULTIFRAME_NOT_A_VOLUME = "multiframe_not_a_volume"
+    MISSING_GEOMETRY = "missing_geometry"
+    SHEARED_ORIENTATION = "sheared_orientation"
+    REPEATED_POSITIONS = "repeated_positions"
+    GANTRY_TILT = "gantry_tilt"
+    IN_PLANE_DRIFT = "in_plane_drift"
+    MISSING_SLICES = "missing_slices"
+    UNEVEN_SPACING = "uneven_spacing"
+    MIXED_SIZES = "mixed_sizes"
+    # quarantined at deidentify
+    BURNED_IN_ANNOTATION = "burned_in_annotation"
+    BURNED_IN_TEXT_POSSIBLE = "burned_in_text_possible"
+    IDENTIFIER_SURVIVED = "identifier_survived"
+    # quarantined at convert and harmonise
+    UNDECODABLE = "undecodable"
+    UNSUPPORTED_SYNTAX = "unsupported_syntax"
+    PIXEL_DATA_MISMATCH = "pixel_data_mismatch"
+    VALUES_NOT_FINITE = "values_not_finite"
+    GRID_TOO_LARGE = "grid_too_large"
+    # quarantined by a gate: the ledger's detail names the expectation
+    GATE_OBJECTS = "gate_objects"
+    GATE_SERIES = "gate_series"
+    GATE_COHORT = "gate_cohort"
+    GATE_VOLUMES = "gate_volumes"
+    GATE_HARMONISED = "gate_harmonised"
+    GATE_QUALITY = "gate_quality"
+
+    @property
+    def state(self) -> State:
+        """The state that this reason leads to."""
+        if self in _EXCLUDED:
+            return State.EXCLUDED
+        return State.DUPLICATE if self in _DUPLICATE else State.QUARANTINED
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what it means and what to do about it."""
+        return _ADVICE[self]
+
+
+_EXCLUDED = frozenset(
+    {
+        Reason.ARCHIVE_UNPACKED,
+        Reason.NOT_DICOM,
+        Reason.DICOMDIR,
+        Reason.NOT_AN_IMAGE,
+        Reason.SECONDARY_CAPTURE,
+        Reason.LOCALIZER,
+        Reason.UNSUPPORTED_KIND,
+    }
+)
+_DUPLICATE = frozenset({Reason.SAME_BYTES, Reason.SAME_PIXELS, Reason.LOSSY_COPY})
+
+_ADVICE: dict[Reason, str] = {
+    Reason.ARCHIVE_UNPACKED: "An archive file; each of its members has a row of its own.",
+    Reason.NOT_DICOM: "Not a DICOM file; nothing to do unless images are missing.",
+    Reason.DICOMDIR: "A media directory; the files it lists are read themselves.",
+    Reason.NOT_AN_IMAGE: "An object without image pixels (SEG, RTSTRUCT, SR, RTDOSE, presentation state, waveform).",
+    Reason.SECONDARY_CAPTURE: "A secondary capture: a screenshot, dose sheet or digitised film, never acquired data.",
+    Reason.LOCALIZER: "A localizer (scout): made to plan the scan, not to be read.",
+    Reason.UNSUPPORTED_KIND: "A kind of image that is recognised but not converted.",
+    Reason.SAME_BYTES: "The same file is in the archive more than once; one copy is used.",
+    Reason.SAME_PIXELS: "The same image under another encoding or UID; one copy is used.",
+    Reason.LOSSY_COPY: "A lossy copy of an image that the archive also holds losslessly; the lossless one is used.",
+    Reason.EMPTY_FILE: "The file has no bytes; ask the provider to send it again.",
+    Reason.UNREADABLE_FILE: "The store would not give the file's bytes; check its permissions.",
+    Reason.BROKEN_ARCHIVE: "The archive is damaged here; ask the provider to send it again.",
+    Reason.UNSAFE_MEMBER: "The archive member is a link, a device, or has a path that leads out of the archive.",
+    Reason.ENCRYPTED_MEMBER: "The archive member is encrypted; ask the provider for an open archive.",
+    Reason.ARCHIVE_BOMB: "Unpacking would pass the limits of size, ratio, count or depth.",
+    Reason.BROKEN_HEADER: "It starts like DICOM but its header cannot be parsed.",
+    Reason.UNKNOWN_SOP_CLASS: "Its SOP class is not one that we know, and what is unknown is refused.",
+    Reason.MISSING_IDENTITY: "It lacks a study, series or instance UID, so nothing can be linked to it.",
+    Reason.MISSING_ATTRIBUTE: "An attribute without which the pixels have no meaning is missing; see detail.",
+    Reason.IMPLAUSIBLE_HEADER: "The header claims something that cannot be; see detail.",
+    Reason.NO_PIXEL_DATA: "An image object without pixel data.",
+    Reason.TRUNCATED_PIXEL_DATA: "Fewer bytes of pixel data than the header promises; ask for the file again.",
+    Reason.CONFLICTING_COPIES: "Several files claim the same SOP Instance UID but show different images.",
+    Reason.MOSAIC: "Slices are tiled into one image (mosaic), which is not converted yet.",
+    Reason.MULTIFRAME_NOT_A_VOLUME: "Its frames have no place in space (a cine, a projection set): not a volume.",
+    Reason.MISSING_GEOMETRY: "A cross-sectional image without position, orientation or pixel spacing.",
+    Reason.SHEARED_ORIENTATION: "Row and column direction are not perpendicular unit vectors.",
+    Reason.REPEATED_POSITIONS: "Several different slices claim one position, and nothing tells them apart.",
+    Reason.GANTRY_TILT: "Slices are sheared against each other (gantry tilt), so the grid is not rectangular.",
+    Reason.IN_PLANE_DRIFT: "Slices shift sideways against each other by 0.1 mm or more.",
+    Reason.MISSING_SLICES: "There is a gap of a multiple of the slice spacing; ask for the missing slices.",
+    Reason.UNEVEN_SPACING: "The distance between slices varies by 1 % or more.",
+    Reason.MIXED_SIZES: "A volume's slices differ in matrix or pixel spacing.",
+    Reason.BURNED_IN_ANNOTATION: "The header says that text is burned into the pixels (BurnedInAnnotation YES).",
+    Reason.BURNED_IN_TEXT_POSSIBLE: "A kind of image that often carries burned-in text, and nothing rules it out.",
+    Reason.IDENTIFIER_SURVIVED: "An identifier of the source was found in what would have left.",
+    Reason.UNDECODABLE: "The decoder could not read the pixel data; see detail for the transfer syntax.",
+    Reason.UNSUPPORTED_SYNTAX: "No installed decoder reads the transfer syntax; see detail.",
+    Reason.PIXEL_DATA_MISMATCH: "The decoded pixels do not have the shape that the header claims.",
+    Reason.VALUES_NOT_FINITE: "Rescaling gave values that are not finite numbers.",
+    Reason.GRID_TOO_LARGE: "The target grid would be larger than the limit; check spacing and field of view.",
+    Reason.GATE_OBJECTS: "The objects gate refused it; detail names the expectation.",
+    Reason.GATE_SERIES: "The series gate refused it; detail names the expectation.",
+    Reason.GATE_COHORT: "The cohort gate refused it; detail names the expectation.",
+    Reason.GATE_VOLUMES: "The volumes gate refused it; detail names the expectation.",
+    Reason.GATE_HARMONISED: "The harmonised gate refused it; detail names the expectation.",
+    Reason.GATE_QUALITY: "The quality gate refused it; detail names the expectation.",
+}

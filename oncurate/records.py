@@ -1,0 +1,195 @@
+"""The small frozen records that travel between stages.
+
+Belongs here: what a record holds and in which unit and axis order. Does not belong here: how it comes about.
+
+Identified records (`SourceObject`, `Instance`, `SourceSeries`) live only in the source and work zones. Exactly one
+function, `oncurate.deidentify.to_cohort`, turns a `SourceSeries` into a `CohortSeries`; all later stages accept only the
+latter. Positions and directions are DICOM patient coordinates (LPS, mm) until a NIfTI is written (RAS, mm).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from oncurate.reasons import Reason, State
+
+Vector = tuple[float, float, float]
+
+
+class Record(BaseModel):
+    """Frozen, exact, JSON both ways: `model_dump_json`, `model_validate_json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class SourceObject(Record):
+    """One file of the provider's archive, or one member of an archive file in it."""
+
+    source_path: str  # relative to the source; members of an archive file follow its path and "!/"
+    url: str  # where its bytes can be read: in place for local folders, in the source zone otherwise; "" if refused
+    bytes: int
+    version: str  # changes when the object does (modification time, ETag): what lets a later pull skip it
+    sha256: str  # of the bytes; "" if refused before they were read
+    reason: Reason | None = None  # why pull itself refused or excluded it
+
+
+class PixelFormat(Record):
+    """How the pixel data of one instance is encoded (DICOM PS3.3 C.7.6.3), enough to decode it without the header."""
+
+    TransferSyntaxUID: str
+    Rows: int
+    Columns: int
+    NumberOfFrames: int
+    SamplesPerPixel: int
+    PhotometricInterpretation: str
+    BitsAllocated: int
+    BitsStored: int
+    HighBit: int
+    PixelRepresentation: int  # 0 unsigned, 1 two's complement
+    keyword: Literal["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
+
+
+class PixelLocator(Record):
+    """Where the pixels of one object are. Holds a source URL, so it never leaves the work zone."""
+
+    object: str  # sha256 of the file
+    url: str
+    bytes: int  # size of the file
+    offset: int | None  # of the first pixel byte if stored native little endian; None: parse the file to decode it
+    format: PixelFormat
+
+
+class Frame(Record):
+    """One 2-D image of an instance: a classic single-frame instance has one, a multi-frame instance has many."""
+
+    index: int  # 0-based within the instance
+    position: Vector | None  # LPS mm of the centre of the first pixel
+    orientation: tuple[float, float, float, float, float, float] | None  # direction of a row, then of a column
+    spacing: tuple[float, float] | None  # mm between rows, mm between columns, as in PixelSpacing
+    slope: float
+    intercept: float
+    keys: dict[str, str | float | int | None]  # what may tell volumes of one series apart; names in oncurate.split
+    number: int  # InstanceNumber, or the frame's index in a multi-frame instance
+
+
+class Instance(Record):
+    """One DICOM image file, identified. `attributes` holds raw values of the keywords that the allow-list asks for."""
+
+    object: str
+    source_path: str
+    url: str
+    bytes: int
+    SOPClassUID: str
+    SOPInstanceUID: str
+    SeriesInstanceUID: str
+    StudyInstanceUID: str
+    FrameOfReferenceUID: str
+    PatientID: str
+    IssuerOfPatientID: str
+    Modality: str
+    StudyDate: str
+    lossy: bool
+    offset: int | None
+    format: PixelFormat
+    frames: tuple[Frame, ...]
+    attributes: dict[str, Any]
+    identifiers: tuple[str, ...]  # identifying values of the header, to be searched for in what was written
+
+
+class Geometry(Record):
+    """The grid of a volume in LPS mm and the eight geometry facts (names and tolerances: IDC volume_geometry_index)."""
+
+    origin: Vector  # centre of the first pixel of the first slice
+    row: Vector  # unit vector along a row: the direction in which the column index grows
+    column: Vector  # unit vector along a column: the direction in which the row index grows
+    normal: Vector  # unit vector in which the slice index grows
+    spacing: Vector  # mm along `row` (between columns), along `column` (between rows), along `normal`
+    shape: tuple[int, int, int]  # columns, rows, slices
+    in_patient: bool  # False for projection images, which have a plane but no place in the patient
+    spacing_source: str  # attribute that gave the in-plane spacing, or "none" (then spacing is 1 and has no unit)
+    single_orientation: bool
+    orthogonal_orientation: bool
+    unique_slice_positions: bool
+    consistent_in_plane_row: bool
+    consistent_in_plane_col: bool
+    consistent_pixel_spacing: bool
+    consistent_image_dimensions: bool
+    uniform_slice_spacing: bool
+    obliquity_degrees: float | None
+    gantry_tilt_degrees: float | None  # from the positions, never from GantryDetectorTilt
+    regularly_spaced_3d_volume: bool
+
+
+class Slice(Record):
+    """One slice of a planned volume, in order along the normal."""
+
+    object: str  # sha256 of the file that holds it
+    frame: int  # 0-based within the file
+    SOPInstanceUID: str  # the source's in a SourceSeries, the cohort's in a CohortSeries
+    slope: float
+    intercept: float
+
+
+class PlannedVolume(Record):
+    """Slices that make one volume (`volume`: >= 2 positions of one grid) or one image (`planar`)."""
+
+    kind: Literal["volume", "planar"]
+    slices: tuple[Slice, ...]
+    geometry: Geometry
+    split_by: tuple[str, ...]  # names of the keys that set it apart from its siblings in the series
+    SamplesPerPixel: int
+    PhotometricInterpretation: str
+    attributes: dict[str, Any]  # values that all slices share; raw in a SourceSeries, cleaned in a CohortSeries
+
+
+class SourceSeries(Record):
+    """A series as the provider sent it: identified. Never leaves the source and work zones."""
+
+    PatientID: str
+    IssuerOfPatientID: str
+    StudyInstanceUID: str
+    SeriesInstanceUID: str
+    FrameOfReferenceUID: str
+    Modality: str
+    StudyDate: str
+    volumes: tuple[PlannedVolume, ...]
+    identifiers: tuple[str, ...]
+
+
+class CohortSeries(Record):
+    """A de-identified series: keyed names and UIDs, shifted dates, only allow-listed technical attributes."""
+
+    subject_id: str  # 52 characters
+    subject_id_source: Literal["PatientID", "StudyInstanceUID"]  # the latter where the provider gave no PatientID
+    study_id: str
+    StudyInstanceUID: str
+    SeriesInstanceUID: str
+    FrameOfReferenceUID: str
+    Modality: str
+    StudyDate: str | None  # shifted, YYYYMMDD
+    volumes: tuple[CohortVolume, ...]
+
+
+class CohortVolume(Record):
+    """A planned volume after de-identification. `volume_id` changes only when content or recipe changes."""
+
+    volume_id: str
+    recipe: str  # digest of the recipe
+    planned: PlannedVolume
+    masked: bool  # pixels outside the ultrasound regions are blanked on decoding
+    regions: tuple[tuple[int, int, int, int], ...] = ()  # kept rectangles: first column, first row, last column, last row
+
+
+class Outcome(Record):
+    """What a stage did with one thing. `key` is an object's source_path, a series UID or a volume_id, by stage."""
+
+    key: str
+    stage: str
+    state: State
+    reason: Reason | None = None
+    detail: str = ""
+
+
+CohortSeries.model_rebuild()
