@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test check fix serve bench lock clean
+.PHONY: env demo test test-slow check fix serve bench lock clean
 
 env: $(STAMP)
 
@@ -14,3 +14,33 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $(STAMP)
+
+demo: env  ## the whole job on real images that packages ship; ends with what was curated, refused and why
+	@$(BIN)/oncurate demo
+
+test: env  ## everything but the slow rest; tests that need the shared archive run where it is there
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: env  ## the slow rest, as CI runs it
+	@$(BIN)/python -m pytest -q -m slow
+
+check: env  ## lint and format; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+fix: env  ## lint and format, mending what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+serve: env  ## Prefect server with UI, an S3 server, a work pool with a worker, the demo deployment; until Ctrl-C
+	@$(BIN)/python -m flows.serve
+
+bench: env  ## the whole job against what a user would write today, and the cost per series
+	@$(BIN)/python -m benchmarks
+
+lock:  ## renew requirements.lock; needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+
+clean:  ## remove what the commands made, not the environment
+	rm -rf demo .serve bench-out .pytest_cache .ruff_cache .hypothesis

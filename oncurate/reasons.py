@@ -37,6 +37,7 @@ class Reason(StrEnum):
     EMPTY_FILE = "empty_file"
     UNREADABLE_FILE = "unreadable_file"
     BROKEN_ARCHIVE = "broken_archive"
+    UNSUPPORTED_ARCHIVE = "unsupported_archive"
     UNSAFE_MEMBER = "unsafe_member"
     ENCRYPTED_MEMBER = "encrypted_member"
     ARCHIVE_BOMB = "archive_bomb"
@@ -117,6 +118,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.EMPTY_FILE: "The file has no bytes; ask the provider to send it again.",
     Reason.UNREADABLE_FILE: "The store would not give the file's bytes; check its permissions.",
     Reason.BROKEN_ARCHIVE: "The archive is damaged here; ask the provider to send it again.",
+    Reason.UNSUPPORTED_ARCHIVE: "An archive of a kind that is not unpacked (7z, RAR, Zstandard); ask for zip or tar.",
     Reason.UNSAFE_MEMBER: "The archive member is a link, a device, or has a path that leads out of the archive.",
     Reason.ENCRYPTED_MEMBER: "The archive member is encrypted; ask the provider for an open archive.",
     Reason.ARCHIVE_BOMB: "Unpacking would pass the limits of size, ratio, count or depth.",

@@ -192,4 +192,41 @@ class Outcome(Record):
     detail: str = ""
 
 
+class GridImage(Record):
+    """What was written of one image: its grid, voxel type, value range and the digest of its .nii.gz bytes."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: Vector
+    affine: tuple[float, ...]  # 16 numbers, row-major, voxel index -> RAS mm
+    dtype: str  # numpy name, or "rgb24"
+    min: float
+    max: float
+    sha256: str
+    bytes: int
+
+
+class Step(Record):
+    """One applied processing step and all its arguments."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class NativeImage(Record):
+    """The volume on its acquired grid, as written."""
+
+    image: GridImage
+    value_unit: str
+    inverted: bool
+    steps: tuple[Step, ...]  # rescale, inversion, padding, masking: what was done to the stored values
+
+
+class HarmonisedImage(Record):
+    """The volume on its profile's grid, as written."""
+
+    image: GridImage
+    profile: str  # name and version
+    steps: tuple[Step, ...]
+
+
 CohortSeries.model_rebuild()

@@ -103,7 +103,7 @@ _FACTS = (
     ("consistent_in_plane_col", FLAG, "Slice positions projected on the column direction differ by less than 0.1 mm."),
     ("consistent_pixel_spacing", FLAG, "All slices have one pixel spacing."),
     ("consistent_image_dimensions", FLAG, "All slices have one matrix size."),
-    ("uniform_slice_spacing", FLAG, "Slice distances deviate from their mean by less than 1 %."),
+    ("uniform_slice_spacing", FLAG, "Slice distances vary by less than 1 %, or all slices are within 0.05 mm of a grid."),
     ("obliquity_degrees", REAL, "Angle between the slice normal and the nearest patient axis; null if not in a patient."),
     ("gantry_tilt_degrees", REAL, "Shear of the stack computed from the positions; null for planar images."),
     ("regularly_spaced_3d_volume", FLAG, "The verdict: every fact above holds for at least two slices."),
@@ -196,15 +196,49 @@ _QUALITY = (
     ("robust_z_max", REAL, "Greatest absolute robust z of the metrics within the stratum; null in small strata."),
 )
 
+_RELEASE_FACTS = (
+    ("version", TEXT, "Version that the release would get: v1, v2, ..."),
+    ("files_found", INT, "Files of the provider's archive that pull found, members of archive files included."),
+    ("files_curated", INT, "Files that are part of a curated volume."),
+    ("files_quarantined", INT, "Files that are quarantined."),
+    ("files_duplicate", INT, "Files that are held once already."),
+    ("files_excluded", INT, "Files that are excluded as expected."),
+    ("files_sum", INT, "Sum of the four states; conservation makes it equal to files_found."),
+    ("ledger_rows", INT, "Rows of the ledger."),
+    ("ledger_duplicate_paths", INT, "Rows of the ledger whose source_path another row has too."),
+    ("volumes", INT, "Volumes in the volumes table."),
+    ("subjects", INT, "Patients in the subjects table."),
+    ("objects_in_manifest", INT, "Objects that the manifest lists."),
+    ("objects_read_back", INT, "Objects that were read again after they were written."),
+    ("objects_mismatched", INT, "Objects whose bytes, read again, have another SHA-256."),
+    ("volumes_without_subject", INT, "Volumes whose patient is not in the subjects table."),
+    ("volumes_without_study", INT, "Volumes whose study is not in the studies table."),
+    ("volumes_missing_files", INT, "Volumes one of whose paths is not an object of the release."),
+    ("identifiers_found", INT, "Identifying values of the source found in what would leave."),
+    ("refused_share", REAL, "Quarantined files over files found."),
+    ("refused_share_limit", REAL, "The greatest share of refused files that the provider file allows."),
+)
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
+        Table(
+            "keys",
+            "one identity of the source (restricted: work zone only)",
+            ("kind", "source"),
+            (
+                ("kind", TEXT, "patient, study, series or frame of reference."),
+                ("source", TEXT, "The identity in the source."),
+                ("cohort", TEXT, "The identity in the release."),
+            ),
+        ),
         Table("ledger", "one file of the provider's archive", ("source_path",), _LEDGER),
         Table("objects", "one file of the provider's archive", ("source_path",), _OBJECTS),
         Table("source_series", "one series of the source, identified", ("series_key",), _SERIES_STAGE),
         Table("cohort", "one planned, de-identified volume", ("volume_id",), _COHORT_STAGE),
         Table("volumes", "one curated volume", ("volume_id",), _VOLUMES),
         Table("quality", "one curated volume", ("volume_id",), _QUALITY),
+        Table("release_facts", "one staged release", ("version",), _RELEASE_FACTS),
         Table(
             "subjects",
             "one patient",

@@ -1,0 +1,102 @@
+"""The running account of one flow: which file, series and volume ended where, so that the ledger can be closed.
+
+Belongs here: translating outcomes about objects, series and volumes into outcomes about files. Does not belong here:
+the conservation law (`oncurate.ledger`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from oncurate.ledger import Identity, Place
+from oncurate.reasons import Reason
+from oncurate.records import Outcome, SourceObject
+
+
+class Account:
+    """Collects what the stages report. Keys of files are source paths throughout."""
+
+    def __init__(self) -> None:
+        self.objects: list[SourceObject] = []
+        self.identities: dict[str, Identity] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self._path_of: dict[str, list[str]] = defaultdict(list)  # object digest -> source paths
+        self.volumes: dict[str, dict[str, Any]] = {}  # volume_id -> {"objects", "series", "subject"}
+        self.refused_volumes: dict[str, Outcome] = {}
+
+    def found(self, objects: Iterable[SourceObject]) -> None:
+        """Everything that pull found."""
+        self.objects = sorted(objects, key=lambda o: o.source_path)
+
+    def read(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The header rows: identities of the files that hold an image."""
+        for row in rows:
+            self.identities[row["source_path"]] = Identity(row["SOPInstanceUID"], row["SeriesInstanceUID"])
+            self._path_of[row["object"]].append(row["source_path"])
+
+    def files(self, outcomes: Iterable[Outcome]) -> None:
+        """Outcomes whose key is a source path; the first for a file stands."""
+        for outcome in outcomes:
+            self.outcomes.setdefault(outcome.key, outcome)
+
+    def by_object(self, outcomes: Iterable[Outcome]) -> None:
+        """Outcomes whose key is an object's digest."""
+        for outcome in outcomes:
+            self.files(outcome.model_copy(update={"key": path}) for path in self._open(outcome.key))
+
+    def series(self, outcomes: Iterable[Outcome], objects_of: Mapping[str, list[str]]) -> list[str]:
+        """Outcomes whose key is a series key; returns the keys, for the next stage to skip."""
+        keys = []
+        for outcome in outcomes:
+            keys.append(outcome.key)
+            self.by_object(outcome.model_copy(update={"key": o}) for o in objects_of[outcome.key])
+        return keys
+
+    def refuse(self, outcomes: Iterable[Outcome]) -> None:
+        """Outcomes whose key is a volume_id."""
+        for outcome in outcomes:
+            self.refused_volumes.setdefault(outcome.key, outcome)
+
+    def skip(self) -> set[str]:
+        """Volumes that no later stage takes up."""
+        return set(self.refused_volumes)
+
+    def places(self) -> dict[str, Place]:
+        """Where each file went. A file whose frames made several volumes is curated if one of them is.
+
+        Closes the account: files whose every volume was refused get the first refusal as their outcome.
+        """
+        of_object: dict[str, list[str]] = defaultdict(list)
+        for volume_id, link in sorted(self.volumes.items()):
+            for item in link["objects"]:
+                of_object[item].append(volume_id)
+        places: dict[str, Place] = {}
+        for item, volume_ids in of_object.items():
+            series = self.volumes[volume_ids[0]]["series"]
+            curated = [v for v in volume_ids if v not in self.refused_volumes]
+            for path in self._open(item):
+                places[path] = Place(series, curated[0] if curated else None)
+            if not curated:
+                self.by_object([self.refused_volumes[volume_ids[0]].model_copy(update={"key": item})])
+        return places
+
+    def refused_share(self) -> float:
+        """Share of all files that are quarantined."""
+        reasons = [o.reason for o in self.objects if o.reason is not None and o.source_path not in self.outcomes]
+        reasons += [o.reason for o in self.outcomes.values() if o.reason is not None]
+        quarantined = sum(reason.state == "quarantined" for reason in reasons)
+        return quarantined / len(self.objects) if self.objects else 0.0
+
+    def sums(self) -> dict[Reason, int]:
+        """Files by reason so far."""
+        sums: dict[Reason, int] = defaultdict(int)
+        for outcome in self.outcomes.values():
+            if outcome.reason is not None:
+                sums[outcome.reason] += 1
+        return dict(sorted(sums.items()))
+
+    def _open(self, item: str) -> list[str]:
+        """Source paths of an object that have no outcome yet: the copy that was kept."""
+        return [path for path in self._path_of[item] if path not in self.outcomes]

@@ -1,0 +1,75 @@
+"""What a flow runs on: a Prefect API and a Dask cluster, opened for one run or joined if they exist.
+
+Belongs here: starting and stopping them. Does not belong here: what runs on them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from distributed import Client, LocalCluster
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from oncurate.errors import StoreUnreachable, UsageError
+
+SERVER_START_SECONDS = 120
+"""A first start migrates a new database, which takes 6-16 s on two cores; slow machines get more."""
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """The configured Prefect API, or one of our own for the time of the run.
+
+    Workers find it through the environment; without that every worker process would start a server of its own.
+    """
+    configured = PREFECT_API_URL.value()
+    if configured:
+        yield configured
+        return
+    server = SubprocessASGIServer()
+    server.start(timeout=SERVER_START_SECONDS)
+    os.environ["PREFECT_API_URL"] = server.api_url
+    try:
+        with temporary_settings({PREFECT_API_URL: server.api_url}):
+            yield server.api_url
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        server.stop()
+
+
+@contextmanager
+def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tuple[str, int]]:
+    """The scheduler's address and the number of workers: a cluster that exists, or one process a core."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its worker lines quote task arguments
+    if address:
+        yield address, _workers_at(address)
+        return
+    count = workers or len(os.sched_getaffinity(0))
+    with LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+    ) as cluster:
+        yield cluster.scheduler_address, count
+
+
+def _workers_at(address: str) -> int:
+    if urlsplit(address).hostname not in {"127.0.0.1", "localhost", "::1"} and not PREFECT_API_URL.value():
+        raise UsageError(
+            "a Dask cluster on other machines needs a Prefect API that they can reach: set PREFECT_API_URL"
+        )
+    try:
+        with Client(address, timeout="10s", set_as_default=False) as client:
+            count = len(client.scheduler_info(n_workers=-1)["workers"])
+    except (OSError, ValueError):
+        raise StoreUnreachable(f"no Dask scheduler answers at {address}") from None
+    if count == 0:
+        raise StoreUnreachable(f"the Dask cluster at {address} has no workers")
+    return count

@@ -1,0 +1,71 @@
+"""What a person at a terminal sees while a flow runs.
+
+Belongs here: one reporter for terminals (a live bar) and one for logs (a line a stage). Does not belong here: Prefect's
+artifacts, which the operator's view shows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Reporter:
+    """Reports stages to standard error: a live bar on a terminal, one line a stage elsewhere."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._live = console.is_terminal and not quiet
+        self._quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description:<14}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._live,
+        )
+        self._ids: dict[str, int] = {}
+        self._started: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, stage: str, total: int) -> None:
+        """A stage begins; it has `total` batches."""
+        self._started[stage] = time.monotonic()
+        self._ids[stage] = self._progress.add_task(stage, total=total)
+
+    def advance(self, stage: str) -> None:
+        """One batch of the stage is done."""
+        self._progress.advance(self._ids[stage])  # type: ignore[arg-type] - rich's TaskID is an int
+
+    def finish(self, stage: str, summary: str) -> None:
+        """The stage is done; `summary` holds counts only."""
+        self.line(f"{stage:<14} {time.monotonic() - self._started[stage]:6.1f} s  {summary}")
+
+    def line(self, text: str) -> None:
+        """One line of plain text."""
+        if self._quiet:
+            return
+        if self._live:
+            self._progress.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+"""The reporter of this run; unset where nobody looks on. A flow's parameters must be plain values, so it is none."""

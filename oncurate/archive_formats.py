@@ -1,0 +1,173 @@
+"""The formats of archive files: how each is recognised, and its members as streams, in the order of the archive.
+
+Belongs here: zip, tar and single compressed files, and what the errors of their readers mean. Does not belong here:
+limits, nesting and where bytes go (`oncurate.archives`).
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO
+
+from isal import igzip, isal_zlib
+
+from oncurate.errors import Rejection
+from oncurate.reasons import Reason
+
+HEAD_BYTES = 512
+"""Enough of a file to recognise every format here: a tar header is one block of 512 bytes."""
+
+_BUFFER_BYTES = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    isal_zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    struct.error,
+    NotImplementedError,  # zipfile: a compression method that it does not know
+    ValueError,  # undecodable names, negative offsets
+    OverflowError,
+)
+_UNSUPPORTED = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd", b"\x1f\x9d")
+
+
+class Format(StrEnum):
+    """A format of archive files."""
+
+    ZIP = "zip"
+    TAR = "tar"
+    GZIP = "gzip"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    UNSUPPORTED = "unsupported"
+
+
+_COMPRESSED: dict[Format, Callable[[BinaryIO], BinaryIO]] = {
+    Format.GZIP: lambda file: igzip.IGzipFile(fileobj=file, mode="rb"),
+    Format.BZIP2: bz2.BZ2File,
+    Format.XZ: lzma.LZMAFile,
+}
+
+
+@dataclass(frozen=True)
+class RawMember:
+    """One entry of an archive that is not a folder: its name as it stands there, and how to open it.
+
+    `reason` says why it must not be opened. `sequential` means that damage in it makes the rest unreadable, too.
+    """
+
+    name: str
+    open: Callable[[], BinaryIO]
+    reason: Reason | None = None
+    sequential: bool = False
+
+
+def format_of(head: bytes, name: str) -> Format | None:
+    """The archive format of a file by its first `HEAD_BYTES`; None for DICOM and everything else.
+
+    The name decides one thing: NIfTI files are compressed volumes, not archives of files.
+    """
+    if head[128:132] == b"DICM":
+        return None
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return Format.ZIP
+    if head.startswith(b"\x1f\x8b\x08"):
+        return None if name.lower().endswith(".nii.gz") else Format.GZIP
+    if re.match(rb"BZh[1-9]\x31\x41\x59\x26\x53\x59", head):
+        return Format.BZIP2
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return Format.XZ
+    if head.startswith(_UNSUPPORTED):
+        return Format.UNSUPPORTED
+    return Format.TAR if _is_tar_header(head) else None
+
+
+def raw_members(file: BinaryIO, kind: Format, name: str) -> Iterator[RawMember]:
+    """The entries of the archive in `file`, folders left out. Raises the reader's own errors; see `refused`."""
+    if kind is Format.ZIP:
+        yield from _zip_members(file)
+    elif kind is Format.TAR:
+        yield from _tar_members(file)
+    elif kind is Format.UNSUPPORTED:
+        raise Rejection(Reason.UNSUPPORTED_ARCHIVE)
+    else:
+        stream = _COMPRESSED[kind](file)
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+        if _is_tar_header(head):
+            yield from _tar_members(stream)
+        else:
+            inner = re.sub(r"\.(gz|bz2|xz)$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
+            yield RawMember(inner, lambda: stream, sequential=True)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether a reader's error means a damaged archive, not a fault of ours or of a disk."""
+    if isinstance(error, OSError):
+        return error.errno is None  # bz2 and gzip report bad data so; a disk's errors have a number
+    return isinstance(error, _DAMAGE)
+
+
+READ_ERRORS = (*_DAMAGE, OSError)
+"""What reading a member may raise; `is_damage` tells what it means."""
+
+
+def _zip_members(file: BinaryIO) -> Iterator[RawMember]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name
+                continue
+            reason = None
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                reason = Reason.UNSAFE_MEMBER
+            elif info.flag_bits & 0x1:
+                reason = Reason.ENCRYPTED_MEMBER
+            yield RawMember(info.filename, lambda info=info: archive.open(info), reason)
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header that is damaged ends the archive with an error: tarfile takes it for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError:
+            raise tarfile.ReadError("damaged header") from None
+
+
+def _tar_members(stream: BinaryIO) -> Iterator[RawMember]:
+    with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # else it keeps a record of every member it has seen
+            if info.isdir():
+                continue
+            reason = None if info.isreg() else Reason.UNSAFE_MEMBER
+            yield RawMember(info.name, lambda info=info: archive.extractfile(info), reason, sequential=True)
+        while block := stream.read(_BUFFER_BYTES):
+            if block.strip(b"\x00"):
+                raise tarfile.ReadError("content behind the end of the archive")
+
+
+def _is_tar_header(head: bytes) -> bool:
+    if len(head) < HEAD_BYTES or not head[0]:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(head[:HEAD_BYTES], tarfile.ENCODING, "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""Turns a planned volume into an image on its acquired grid, with values in the unit that the header defines.
+
+Belongs here: masking, rescale, inversion, the storage order of the array and its matrix. Does not belong here: decoding
+(`oncurate.pixels`), resampling and clipping (`oncurate.harmonise`), files (`oncurate.nifti`).
+
+Nothing but the declared rescale touches a value: padding such as -2000 stays, harmonisation clips it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from oncurate.errors import Rejection
+from oncurate.image import Image
+from oncurate.pixels import decode_frames
+from oncurate.reasons import Reason
+from oncurate.records import CohortVolume, Geometry, PixelLocator, Slice, Step
+
+_PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUVbw g/ml"}
+_INTEGER_TYPES = (np.int16, np.uint16, np.int32)
+"""Tried in order: what every NIfTI reader takes first."""
+
+Region = tuple[int, int, int, int]
+
+
+def convert(
+    volume: CohortVolume,
+    modality: str,
+    locators: Mapping[str, PixelLocator],
+    read: Callable[[str], bytes],
+) -> tuple[Image, str, bool, tuple[Step, ...]]:
+    """The image of a planned volume, the unit of its values, whether it was inverted, and what was done to the values.
+
+    `locators` by object digest; `read(url)` gives a file's bytes and is called once for each file. The array is
+    `[column, row from the last, slice along the normal]`: the storage order that most converters share. Raises
+    `Rejection` as `pixels.decode_frames` does, and VALUES_NOT_FINITE.
+    """
+    planned = volume.planned
+    steps: list[Step] = []
+    regions = volume.regions if volume.masked else None
+    if regions is not None:
+        steps.append(Step(name="mask", arguments={"regions": [list(region) for region in regions]}))
+    stored = _stored(planned.slices, planned.geometry, locators, read, regions)
+    inverted = planned.PhotometricInterpretation == "MONOCHROME1"
+    if inverted:
+        form = locators[planned.slices[0].object].format
+        total = _code_sum(stored, form.BitsStored, bool(form.PixelRepresentation))
+        stored = (total - stored).astype(stored.dtype)
+        steps.append(Step(name="invert", arguments={"sum_of_codes": total}))
+    values, step = _rescale(stored, planned.slices)
+    if step is not None:
+        steps.append(step)
+    axes = (2, 1, 0) if values.ndim == 3 else (2, 1, 0, 3)
+    geometry = planned.geometry
+    image = Image(
+        array=values[:, ::-1].transpose(axes),
+        affine=affine_of(geometry),
+        in_patient=geometry.in_patient,
+        has_unit=geometry.spacing_source != "none",
+    )
+    return image, value_unit(modality, planned.attributes), inverted, tuple(steps)
+
+
+def affine_of(geometry: Geometry) -> np.ndarray:
+    """Voxel index -> RAS mm for the array that `convert` makes; float64, 4x4."""
+    dx, dy, dz = geometry.spacing
+    rows = geometry.shape[1]
+    column = np.array(geometry.column) * dy
+    lps = np.eye(4)
+    lps[:3, 0] = np.array(geometry.row) * dx
+    lps[:3, 1] = -column  # the last row is stored first
+    lps[:3, 2] = np.array(geometry.normal) * dz
+    lps[:3, 3] = np.array(geometry.origin) + column * (rows - 1)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+
+
+def value_unit(modality: str, attributes: Mapping[str, Any]) -> str:
+    """The unit of rescaled values; 'stored' where no attribute defines one."""
+    kind = str(attributes.get("RescaleType", "")).upper()
+    if modality == "CT" and kind in ("", "HU"):
+        return "HU"
+    if modality == "PT":
+        units = str(attributes.get("Units", "")).upper()
+        if units == "GML" and str(attributes.get("SUVType", "BW")).upper() != "BW":
+            return "GML"
+        return _PET_UNITS.get(units, units or "stored")
+    return "stored"
+
+
+def _stored(
+    slices: Sequence[Slice],
+    geometry: Geometry,
+    locators: Mapping[str, PixelLocator],
+    read: Callable[[str], bytes],
+    regions: Sequence[Region] | None,
+) -> np.ndarray:
+    """Stored values, (slices, rows, columns) or (slices, rows, columns, 3); each file is read once."""
+    columns, rows, count = geometry.shape
+    out: np.ndarray | None = None
+    where: dict[str, list[int]] = {}
+    for k, piece in enumerate(slices):
+        where.setdefault(piece.object, []).append(k)
+    for name, places in where.items():
+        locator = locators[name]
+        frames = decode_frames(locator, read(locator.url), [slices[k].frame for k in places])
+        for k, frame in zip(places, frames, strict=True):
+            if frame.shape[:2] != (rows, columns):
+                raise Rejection(Reason.PIXEL_DATA_MISMATCH, "rows and columns")
+            if regions is not None:
+                frame = _masked(frame, regions, locator)
+            if out is None:
+                out = np.empty((count, *frame.shape), frame.dtype)
+            elif out.dtype != frame.dtype:
+                out = out.astype(np.promote_types(out.dtype, frame.dtype))
+            if out.shape[1:] != frame.shape:
+                raise Rejection(Reason.PIXEL_DATA_MISMATCH, "samples")
+            out[k] = frame
+    if out is None:
+        raise Rejection(Reason.NO_PIXEL_DATA)
+    return out
+
+
+def _masked(frame: np.ndarray, regions: Sequence[Region], locator: PixelLocator) -> np.ndarray:
+    """The frame with everything outside `regions` black: the lowest code, the highest if the scale is inverted."""
+    black = 0
+    if locator.format.PhotometricInterpretation == "MONOCHROME1":
+        black = _code_sum(frame, locator.format.BitsStored, bool(locator.format.PixelRepresentation))
+    out = np.full_like(frame, black)
+    for left, top, right, bottom in regions:
+        out[top : bottom + 1, left : right + 1] = frame[top : bottom + 1, left : right + 1]
+    return out
+
+
+def _code_sum(stored: np.ndarray, bits: int, signed: bool) -> int | float:
+    """Lowest plus highest possible code: what a code and its inverse add up to."""
+    if stored.dtype.kind == "f":
+        return float(stored.max()) + float(stored.min())
+    return -1 if signed else 2**bits - 1
+
+
+def _rescale(stored: np.ndarray, slices: Sequence[Slice]) -> tuple[np.ndarray, Step | None]:
+    """Rescaled values in the smallest of int16, uint16, int32 that holds them all exactly, else float32."""
+    if stored.ndim == 4:
+        return stored, None
+    slopes = np.array([s.slope for s in slices])
+    intercepts = np.array([s.intercept for s in slices])
+    step = Step(name="rescale", arguments={"slopes": _range(slopes), "intercepts": _range(intercepts)})
+    if stored.dtype.kind == "f" or not (_whole(slopes) and _whole(intercepts)):
+        return _as_float(stored, slopes, intercepts), step
+    low, high = _bounds(stored, slopes, intercepts)
+    for dtype in _INTEGER_TYPES:
+        info = np.iinfo(dtype)
+        if info.min <= low and high <= info.max:
+            return _as_integer(stored, slopes, intercepts, dtype), step
+    return _as_float(stored, slopes, intercepts), step
+
+
+def _as_integer(stored: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray, dtype: type) -> np.ndarray:
+    if (slopes == 1).all() and (intercepts == 0).all():
+        return stored.astype(dtype, copy=False)
+    wide = stored.astype(np.int32 if dtype is not np.int32 else np.int64)
+    wide *= slopes.astype(wide.dtype)[:, None, None]
+    wide += intercepts.astype(wide.dtype)[:, None, None]
+    return wide.astype(dtype)
+
+
+def _as_float(stored: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    out = np.empty(stored.shape, np.float32)
+    for k in range(len(stored)):  # slice by slice: a whole volume in float64 would be four times its size
+        out[k] = stored[k] * slopes[k] + intercepts[k]
+    if not np.isfinite(out).all():
+        raise Rejection(Reason.VALUES_NOT_FINITE)
+    return out
+
+
+def _bounds(stored: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> tuple[int, int]:
+    lows, highs = stored.min(axis=(1, 2)).astype(float), stored.max(axis=(1, 2)).astype(float)
+    ends = np.concatenate([lows * slopes + intercepts, highs * slopes + intercepts])
+    return int(ends.min()), int(ends.max())
+
+
+def _whole(numbers: np.ndarray) -> bool:
+    return bool((numbers == np.round(numbers)).all() and np.abs(numbers).max() < 2**31)
+
+
+def _range(numbers: np.ndarray) -> list[float]:
+    return [float(numbers.min()), float(numbers.max())]

@@ -1,0 +1,218 @@
+"""What is said of a curated volume: its row in the tables and its volume.json.
+
+Belongs here: turning de-identified records into rows. Does not belong here: anything identified; these functions accept
+only cohort records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+from oncurate.recipe import canonical_json
+from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage
+from oncurate.tables import TECHNICAL
+
+FACTS = (
+    "single_orientation",
+    "orthogonal_orientation",
+    "unique_slice_positions",
+    "consistent_in_plane_row",
+    "consistent_in_plane_col",
+    "consistent_pixel_spacing",
+    "consistent_image_dimensions",
+    "uniform_slice_spacing",
+    "obliquity_degrees",
+    "gantry_tilt_degrees",
+    "regularly_spaced_3d_volume",
+)
+
+
+def volume_row(
+    series: CohortSeries, volume: CohortVolume, native: NativeImage, harmonised: HarmonisedImage | None
+) -> dict[str, Any]:
+    """The volume's row of the `volumes` table; harmonised columns are null until it is harmonised."""
+    folder = f"volumes/{series.subject_id}/{volume.volume_id}"
+    planned = volume.planned
+    geometry = planned.geometry
+    row: dict[str, Any] = {
+        "volume_id": volume.volume_id,
+        "subject_id": series.subject_id,
+        "study_id": series.study_id,
+        "StudyInstanceUID": series.StudyInstanceUID,
+        "SeriesInstanceUID": series.SeriesInstanceUID,
+        "Modality": series.Modality,
+        "kind": planned.kind,
+        "native_path": f"{folder}/native.nii.gz",
+        "native_sha256": native.image.sha256,
+        "native_shape": list(native.image.shape),
+        "native_spacing_mm": list(native.image.spacing_mm),
+        "native_affine": list(native.image.affine),
+        "native_dtype": native.image.dtype,
+        "native_min": native.image.min,
+        "native_max": native.image.max,
+        "slice_spacing_mm": geometry.spacing[2] if planned.kind == "volume" else None,
+        "number_of_slices": len(planned.slices),
+        "value_unit": native.value_unit,
+        "inverted": native.inverted,
+        "pixels_masked": volume.masked,
+        "spacing_source": geometry.spacing_source,
+        "split_by": list(planned.split_by),
+        "recipe": volume.recipe,
+    }
+    row.update({fact: getattr(geometry, fact) for fact in FACTS})
+    row.update({name: _fitting(planned.attributes.get(name), kind) for name, kind, _ in TECHNICAL})
+    if harmonised is not None:
+        row.update(
+            {
+                "harmonised_path": f"{folder}/harmonised.nii.gz",
+                "preview_path": f"{folder}/preview.png",
+                "metadata_path": f"{folder}/volume.json",
+                "harmonised_sha256": harmonised.image.sha256,
+                "harmonised_shape": list(harmonised.image.shape),
+                "harmonised_spacing_mm": list(harmonised.image.spacing_mm),
+                "harmonised_affine": list(harmonised.image.affine),
+                "harmonised_dtype": harmonised.image.dtype,
+                "harmonised_min": harmonised.image.min,
+                "harmonised_max": harmonised.image.max,
+                "profile": harmonised.profile,
+                "steps": json.dumps([s.model_dump(mode="json") for s in harmonised.steps]),
+            }
+        )
+    return row
+
+
+def _fitting(value: Any, kind: Any) -> Any:
+    """An attribute's value in its column's type; a list of terms in a text column is joined by a backslash."""
+    if value is None:
+        return None
+    if str(kind) == "string":
+        return "\\".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return float(value) if not isinstance(value, list | tuple) else None
+
+
+def volume_json(series: CohortSeries, volume: CohortVolume, native: NativeImage, harmonised: HarmonisedImage) -> bytes:
+    """volume.json: the volume's identity in the cohort, attributes, slices in order, recipe and applied steps."""
+    planned = volume.planned
+    value = {
+        "volume_id": volume.volume_id,
+        "subject_id": series.subject_id,
+        "study_id": series.study_id,
+        "StudyInstanceUID": series.StudyInstanceUID,
+        "SeriesInstanceUID": series.SeriesInstanceUID,
+        "FrameOfReferenceUID": series.FrameOfReferenceUID or None,
+        "Modality": series.Modality,
+        "kind": planned.kind,
+        "attributes": planned.attributes,
+        "geometry": {"coordinates": "LPS mm", **planned.geometry.model_dump(mode="json")},
+        "split_by": list(planned.split_by),
+        "slices": [
+            {
+                "SOPInstanceUID": s.SOPInstanceUID,
+                "frame": s.frame,
+                "RescaleSlope": s.slope,
+                "RescaleIntercept": s.intercept,
+            }
+            for s in planned.slices
+        ],
+        "pixels_masked": volume.masked,
+        "native": native.model_dump(mode="json"),
+        "harmonised": harmonised.model_dump(mode="json"),
+        "recipe": volume.recipe,
+    }
+    return json.dumps(json.loads(canonical_json(value)), indent=1, sort_keys=True).encode() + b"\n"
+
+
+def cohort_tables(
+    series: Iterable[CohortSeries], volume_rows: Iterable[Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the `subjects`, `studies` and `series` tables for the volumes that are released.
+
+    `days_from_baseline` counts from the subject's first study among them, so it is computed here, over the whole
+    release.
+    """
+    released: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in volume_rows:
+        released[row["SeriesInstanceUID"]].append(row)
+    kept = {s.SeriesInstanceUID: s for s in series if s.SeriesInstanceUID in released}
+    studies: dict[str, list[CohortSeries]] = defaultdict(list)
+    subjects: dict[str, list[CohortSeries]] = defaultdict(list)
+    for one in kept.values():
+        studies[one.study_id].append(one)
+        subjects[one.subject_id].append(one)
+    baseline = {
+        subject: min((s.StudyDate for s in members if s.StudyDate), default=None)
+        for subject, members in subjects.items()
+    }
+    return {
+        "series": sorted(
+            (_series_row(s, released[uid]) for uid, s in kept.items()), key=lambda r: r["SeriesInstanceUID"]
+        ),
+        "studies": sorted(
+            (_study_row(members, released, baseline[members[0].subject_id]) for members in studies.values()),
+            key=lambda r: r["study_id"],
+        ),
+        "subjects": sorted(
+            (_subject_row(members, released) for members in subjects.values()), key=lambda r: r["subject_id"]
+        ),
+    }
+
+
+def _first(series: CohortSeries, name: str) -> Any:
+    return next(
+        (v.planned.attributes[name] for v in series.volumes if v.planned.attributes.get(name) is not None), None
+    )
+
+
+def _series_row(series: CohortSeries, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "SeriesInstanceUID": series.SeriesInstanceUID,
+        "subject_id": series.subject_id,
+        "study_id": series.study_id,
+        "StudyInstanceUID": series.StudyInstanceUID,
+        "FrameOfReferenceUID": series.FrameOfReferenceUID or None,
+        "Modality": series.Modality,
+        "AcquisitionDate": _first(series, "AcquisitionDate") or series.StudyDate,
+        "BodyPartExamined": _first(series, "BodyPartExamined"),
+        "Manufacturer": _first(series, "Manufacturer"),
+        "ManufacturerModelName": _first(series, "ManufacturerModelName"),
+        "volumes": len(rows),
+        "slices": sum(r["number_of_slices"] for r in rows),
+    }
+
+
+def _study_row(
+    members: list[CohortSeries], released: Mapping[str, list[Mapping[str, Any]]], baseline: str | None
+) -> dict[str, Any]:
+    first = members[0]
+    study_date = next((s.StudyDate for s in members if s.StudyDate), None)
+    days = (_day(study_date) - _day(baseline)).days if study_date and baseline else None
+    return {
+        "study_id": first.study_id,
+        "subject_id": first.subject_id,
+        "StudyInstanceUID": first.StudyInstanceUID,
+        "StudyDate": study_date,
+        "days_from_baseline": days,
+        "patient_age_years": next((a for s in members if (a := _first(s, "patient_age_years")) is not None), None),
+        "modalities": sorted({s.Modality for s in members}),
+        "series": len(members),
+        "volumes": sum(len(released[s.SeriesInstanceUID]) for s in members),
+    }
+
+
+def _subject_row(members: list[CohortSeries], released: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, Any]:
+    return {
+        "subject_id": members[0].subject_id,
+        "subject_id_source": members[0].subject_id_source,
+        "PatientSex": next((x for s in members if (x := _first(s, "PatientSex")) is not None), None),
+        "studies": len({s.study_id for s in members}),
+        "series": len(members),
+        "volumes": sum(len(released[s.SeriesInstanceUID]) for s in members),
+    }
+
+
+def _day(text: str) -> date:
+    return date(int(text[:4]), int(text[4:6]), int(text[6:8]))

@@ -1,0 +1,156 @@
+"""NIfTI-1 files in memory: the same image gives the same bytes.
+
+Belongs here: header and gzip. Does not belong here: values or grids. The header is written by hand because the
+orientation must be held twice and agree (qform = sform), and the gzip stream must carry no time stamp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from isal import igzip_lib
+
+from oncurate.errors import Defect
+from oncurate.image import Image
+
+COMPRESSION_LEVEL = 3
+"""ISA-L's best: 310 MB/s on noisy CT at a ratio 5 % below gzip's level 6, which does 20 MB/s."""
+
+_VOXEL_OFFSET = 352  # 348 bytes of header and four that say: no extensions
+_MAGIC = b"n+1\0"
+_UNITS_MM = 2
+_SCANNER, _ALIGNED = 1, 2  # qform and sform codes: a place in the patient; only a grid
+_RGB24 = 128
+_CODES = {
+    "uint8": 2,
+    "int16": 4,
+    "int32": 8,
+    "float32": 16,
+    "float64": 64,
+    "int8": 256,
+    "uint16": 512,
+    "uint32": 768,
+}
+_TYPES = {code: name for name, code in _CODES.items()}
+_MAX_AXIS = 32767  # dim is int16
+
+_HEADER = np.dtype(
+    [
+        ("sizeof_hdr", "<i4"),
+        ("unused_1", "V35"),
+        ("dim_info", "u1"),
+        ("dim", "<i2", 8),
+        ("intent", "V14"),
+        ("datatype", "<i2"),
+        ("bitpix", "<i2"),
+        ("slice_start", "<i2"),
+        ("pixdim", "<f4", 8),
+        ("vox_offset", "<f4"),
+        ("scl_slope", "<f4"),
+        ("scl_inter", "<f4"),
+        ("slice_end", "<i2"),
+        ("slice_code", "u1"),
+        ("xyzt_units", "u1"),
+        ("unused_2", "V24"),
+        ("text", "V104"),
+        ("qform_code", "<i2"),
+        ("sform_code", "<i2"),
+        ("quatern", "<f4", 3),
+        ("qoffset", "<f4", 3),
+        ("srow", "<f4", (3, 4)),
+        ("intent_name", "V16"),
+        ("magic", "S4"),
+    ]
+)
+"""The 348 bytes of a NIfTI-1 header; fields that stay zero are lumped together."""
+
+
+def write(image: Image) -> bytes:
+    """The image as a .nii.gz file; voxels are written as they are, with slope 1 and intercept 0."""
+    if max(image.shape) > _MAX_AXIS:
+        raise Defect(f"an axis of {max(image.shape)} voxels does not fit NIfTI-1")
+    array = image.array
+    if image.is_colour:
+        ordered, code, bits = array.transpose(2, 1, 0, 3), _RGB24, 24
+    elif array.dtype.name in _CODES:
+        ordered, code, bits = array.transpose(2, 1, 0), _CODES[array.dtype.name], array.dtype.itemsize * 8
+    else:
+        raise Defect(f"voxels of type {array.dtype.name} do not fit NIfTI-1")
+    buffer = np.zeros(_VOXEL_OFFSET + array.nbytes, np.uint8)
+    buffer[: _HEADER.itemsize] = np.frombuffer(_header(image, code, bits).tobytes(), np.uint8)
+    voxels = buffer[_VOXEL_OFFSET:].view(array.dtype.newbyteorder("<")).reshape(ordered.shape)
+    np.copyto(voxels, ordered)
+    return igzip_lib.compress(buffer.data, level=COMPRESSION_LEVEL, flag=igzip_lib.COMP_GZIP)
+
+
+def read(data: bytes) -> Image:
+    """The image of a .nii.gz or .nii file that `write` made; the voxels are a view of the unpacked bytes."""
+    plain = igzip_lib.decompress(data, flag=igzip_lib.DECOMP_GZIP) if data[:2] == b"\x1f\x8b" else data
+    if len(plain) < _VOXEL_OFFSET:
+        raise Defect("not a NIfTI-1 file of ours: too short")
+    header = np.frombuffer(plain, _HEADER, 1)[0]
+    if header["sizeof_hdr"] != _HEADER.itemsize or header["magic"] != _MAGIC.rstrip(b"\0"):
+        raise Defect("not a NIfTI-1 file of ours: no such header")
+    code = int(header["datatype"])
+    if code != _RGB24 and code not in _TYPES:
+        raise Defect(f"not a NIfTI-1 file of ours: data type {code}")
+    columns, rows, slices = (int(n) for n in header["dim"][1:4])
+    colour = code == _RGB24
+    dtype = np.dtype(np.uint8 if colour else _TYPES[code]).newbyteorder("<")
+    shape = (slices, rows, columns, 3) if colour else (slices, rows, columns)
+    voxels = np.frombuffer(plain, dtype, int(np.prod(shape)), _VOXEL_OFFSET).reshape(shape)
+    affine = np.eye(4)
+    affine[:3] = header["srow"]
+    return Image(
+        array=voxels.transpose(2, 1, 0, 3) if colour else voxels.transpose(2, 1, 0),
+        affine=affine,
+        in_patient=int(header["sform_code"]) == _SCANNER,
+        has_unit=int(header["xyzt_units"]) == _UNITS_MM,
+    )
+
+
+def _header(image: Image, code: int, bits: int) -> np.ndarray:
+    header = np.zeros((), _HEADER)
+    place = _SCANNER if image.in_patient else _ALIGNED
+    quaternion, qfac = _quaternion(image.affine)
+    header["sizeof_hdr"] = _HEADER.itemsize
+    header["dim"] = (3, *image.shape, 1, 1, 1, 1)
+    header["datatype"], header["bitpix"] = code, bits
+    header["pixdim"] = (qfac, *image.spacing, 0, 0, 0, 0)
+    header["vox_offset"], header["scl_slope"] = _VOXEL_OFFSET, 1
+    header["xyzt_units"] = _UNITS_MM if image.has_unit else 0
+    header["qform_code"] = header["sform_code"] = place
+    header["quatern"] = quaternion
+    header["qoffset"] = image.affine[:3, 3]
+    header["srow"] = image.affine[:3]
+    header["magic"] = _MAGIC
+    return header
+
+
+def _quaternion(affine: np.ndarray) -> tuple[tuple[float, float, float], float]:
+    """b, c, d of the unit quaternion of the directions, and the sign of the third axis (NIfTI-1 method 2)."""
+    rotation = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
+    rotation = rotation * np.array([1.0, 1.0, qfac])
+    m = np.array(
+        [
+            [rotation[0, 0] - rotation[1, 1] - rotation[2, 2], 0, 0, 0],
+            [rotation[0, 1] + rotation[1, 0], rotation[1, 1] - rotation[0, 0] - rotation[2, 2], 0, 0],
+            [
+                rotation[0, 2] + rotation[2, 0],
+                rotation[1, 2] + rotation[2, 1],
+                rotation[2, 2] - np.trace(rotation[:2, :2]),
+                0,
+            ],
+            [
+                rotation[2, 1] - rotation[1, 2],
+                rotation[0, 2] - rotation[2, 0],
+                rotation[1, 0] - rotation[0, 1],
+                np.trace(rotation),
+            ],
+        ]
+    )
+    # The unit quaternion is the eigenvector of the largest eigenvalue (Bar-Itzhack, J. Guid. Control 23, 2000).
+    _, vectors = np.linalg.eigh(m / 3.0)
+    b, c, d, a = vectors[:, -1]
+    sign = -1.0 if a < 0 else 1.0
+    return (float(b * sign), float(c * sign), float(d * sign)), qfac

@@ -1,0 +1,231 @@
+"""The index stage: objects -> instances (headers only) -> series with planned volumes.
+
+Belongs here: two passes, one over files in any order and one over patients, and what travels between them. Does not
+belong here: parsing (`oncurate.headers`) and the rules of planning (`oncurate.plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from oncurate import allowlist, headers, leaks, pixels
+from oncurate.errors import Rejection
+from oncurate.plan import plan_series
+from oncurate.provider import Provider
+from oncurate.reasons import Reason
+from oncurate.recipe import STAGE_VERSIONS, content_name, digest
+from oncurate.records import Instance, Outcome, PixelLocator, Record, SourceObject, SourceSeries
+from tasks import zone
+from tasks.guard import stage_task
+from tasks.pull import balance
+from tasks.reading import open_object, read_object
+from tasks.zone import Part, Rows
+
+STAGE = "index"
+
+
+class Headers(Record):
+    """Records of the first pass: the instances of a batch of files, identified."""
+
+    instances: tuple[Instance, ...]
+
+
+class Planned(Record):
+    """Records of the second pass: the series of a batch of patients, identified."""
+
+    series: tuple[SourceSeries, ...]
+
+
+class Locators(Record):
+    """Where the pixels of a batch are: source URLs, kept apart so that later stages need no identified record."""
+
+    locators: tuple[PixelLocator, ...]
+
+
+def locators_key(plan: Part) -> str:
+    """Key of the locators that belong to a plan part."""
+    return f"parts/plan/{plan.name}.locators.json.gz"
+
+
+def patient_key(of: Instance | SourceSeries) -> str:
+    """Digest that names a patient inside the work zone only; the study stands in where there is no PatientID."""
+    if of.PatientID:
+        return digest(["patient", of.PatientID, of.IssuerOfPatientID])
+    return digest(["study", of.StudyInstanceUID])
+
+
+def series_key(of: Instance | SourceSeries) -> str:
+    """Digest that names a series of one patient and study inside the work zone only."""
+    return digest([patient_key(of), of.StudyInstanceUID, of.SeriesInstanceUID])
+
+
+def header_key(item: SourceObject) -> str:
+    """Equal for two looks at one file exactly when the same header reader would read the same bytes."""
+    return f"{STAGE_VERSIONS['index']}-{item.sha256}"
+
+
+def write_header_batches(provider: Provider, objects: Sequence[SourceObject], count: int) -> list[str]:
+    """Write the objects whose headers must be read as batches of about equal size; returns their keys."""
+    keys = []
+    for batch in balance([(o.bytes + 50_000, o) for o in objects], count):
+        value = [[o.source_path, o.url, o.bytes, o.sha256] for o in batch]
+        key = f"batches/{STAGE}/{content_name([value, STAGE_VERSIONS['index']])}.json.gz"
+        zone.work(provider).write(key, zone.pack(value))
+        keys.append(key)
+    return keys
+
+
+@stage_task("read headers")
+def header_batch(provider: Provider, batch: str, number: int, total: int) -> Part:  # noqa: ARG001 - number, total name the run
+    """Read the header of every object of one batch once; a header that is refused becomes an outcome."""
+    store = zone.work(provider)
+    part = zone.part_of(zone.HEADERS, batch)
+    if zone.finished(store, part):
+        return part
+    instances: list[Instance] = []
+    outcomes: list[Outcome] = []
+    rows: list[dict[str, Any]] = []
+    for source_path, url, size, sha256 in zone.unpack_json(store.read(batch)):
+        try:
+            with open_object(url) as stream:
+                instance = headers.read_instance(
+                    stream,
+                    object=sha256,
+                    source_path=source_path,
+                    url=url,
+                    size=size,
+                    keywords=allowlist.KEYWORDS,
+                    harvest=leaks.harvest,
+                )
+        except Rejection as refusal:
+            outcomes.append(refused(source_path, STAGE, refusal))
+            continue
+        except FileNotFoundError:
+            outcomes.append(refused(source_path, STAGE, Rejection(Reason.UNREADABLE_FILE, "gone since it was listed")))
+            continue
+        instances.append(instance)
+        rows.append(
+            {
+                "source_path": source_path,
+                "object": sha256,
+                "bytes": size,
+                "patient": patient_key(instance),
+                "series": series_key(instance),
+                "SOPInstanceUID": instance.SOPInstanceUID,
+                "SeriesInstanceUID": instance.SeriesInstanceUID,
+            }
+        )
+    return zone.save(store, part, Headers(instances=tuple(instances)), Rows(rows=tuple(rows), outcomes=tuple(outcomes)))
+
+
+def refused(key: str, stage: str, refusal: Rejection) -> Outcome:
+    """The outcome of a refusal."""
+    return Outcome(key=key, stage=stage, state=refusal.reason.state, reason=refusal.reason, detail=refusal.detail)
+
+
+def write_plan_batches(
+    provider: Provider, rows: Iterable[dict[str, Any]], parts: dict[str, str], count: int
+) -> list[str]:
+    """Group instances by patient into `count` batches of about equal bytes.
+
+    `rows` are the header rows, `parts` says which part holds the record of each source path.
+    """
+    patients: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        patients.setdefault(row["patient"], []).append(row)
+    keys = []
+    weighted = [(sum(r["bytes"] for r in members), members) for _, members in sorted(patients.items())]
+    for batch in balance(weighted, count):
+        wanted: dict[str, list[str]] = {}
+        for row in (row for members in batch for row in members):
+            wanted.setdefault(parts[row["source_path"]], []).append(row["source_path"])
+        value = {"parts": {k: sorted(v) for k, v in sorted(wanted.items())}}
+        contents = sorted([r["source_path"], r["object"]] for members in batch for r in members)
+        key = f"batches/plan/{content_name([contents, STAGE_VERSIONS['index']])}.json.gz"
+        zone.work(provider).write(key, zone.pack(value))
+        keys.append(key)
+    return keys
+
+
+@stage_task("plan volumes")
+def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:  # noqa: ARG001 - number, total name the run
+    """Plan the volumes of every series of one batch of patients."""
+    store = zone.work(provider)
+    part = zone.part_of("plan", batch)
+    if zone.finished(store, part):
+        return part
+    by_series: dict[str, list[Instance]] = {}
+    for records, paths in zone.unpack_json(store.read(batch))["parts"].items():
+        wanted = set(paths)
+        for instance in zone.unpack(store.read(records), Headers).instances:
+            if instance.source_path in wanted:
+                by_series.setdefault(series_key(instance), []).append(instance)
+    digests = PixelDigests()
+    series: list[SourceSeries] = []
+    outcomes: list[Outcome] = []
+    rows: list[dict[str, Any]] = []
+    locators: list[PixelLocator] = []
+    for key, instances in sorted(by_series.items()):
+        instances.sort(key=lambda i: i.source_path)
+        planned, refusals = plan_series(instances, digests)
+        outcomes.extend(refusals)
+        used = {s.object for v in planned.volumes for s in v.slices} if planned else set()
+        members = [i for i in instances if i.object in used and i.source_path not in {o.key for o in refusals}]
+        locators.extend(locator_of(i) for i in members)
+        if planned is not None and planned.volumes:
+            series.append(planned)
+            rows.append(_series_row(key, instances, planned, len(members), len(refusals)))
+    store.write(locators_key(part), zone.pack(Locators(locators=tuple(locators))))
+    links = {"series": {series_key(s): sorted({x.object for v in s.volumes for x in v.slices}) for s in series}}
+    return zone.save(
+        store, part, Planned(series=tuple(series)), Rows(rows=tuple(rows), outcomes=tuple(outcomes), links=links)
+    )
+
+
+def locator_of(instance: Instance) -> PixelLocator:
+    """Where an instance's pixels are."""
+    return PixelLocator(
+        object=instance.object,
+        url=instance.url,
+        bytes=instance.bytes,
+        offset=instance.offset,
+        format=instance.format,
+    )
+
+
+class PixelDigests:
+    """Decodes an instance on demand and remembers the digest of its pixels; None if it cannot be decoded."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def __call__(self, instance: Instance) -> str | None:
+        if instance.object not in self._known:
+            try:
+                self._known[instance.object] = pixels.digest(locator_of(instance), read_object(instance.url))
+            except Rejection:
+                self._known[instance.object] = None
+        return self._known[instance.object]
+
+
+def _series_row(key: str, instances: list[Instance], planned: SourceSeries, used: int, refusals: int) -> dict[str, Any]:
+    finite = all(
+        abs(number) < float("inf")
+        for volume in planned.volumes
+        for number in (*volume.geometry.origin, *volume.geometry.row, *volume.geometry.column, *volume.geometry.spacing)
+    )
+    sizes = {i.object: i.bytes for i in instances}
+    return {
+        "series_key": key,
+        "Modality": planned.Modality,
+        "has_patient_id": bool(planned.PatientID),
+        "has_study_date": bool(planned.StudyDate),
+        "instances_found": len(instances),
+        "instances_planned": used,
+        "instances_refused": refusals,
+        "volumes_planned": len(planned.volumes),
+        "slices_planned": sum(len(v.slices) for v in planned.volumes),
+        "positions_all_finite": finite,
+        "planned_bytes": sum(sizes[o] for o in {s.object for v in planned.volumes for s in v.slices}),
+    }

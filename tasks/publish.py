@@ -1,0 +1,239 @@
+"""The publish stage: a staged release -> read back, gated, committed, catalogued. Called once, in the flow process.
+
+Belongs here: gathering what a release is made of, closing the ledger, the facts that the release gate asserts. Does not
+belong here: the order of writes (`oncurate.release`) and what the card says (`oncurate.card`).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from oncurate import __version__, catalogue, describe, leaks, ledger, release, tables
+from oncurate.errors import Defect, GateRefused
+from oncurate.ledger import Identity, Place, Sums
+from oncurate.provider import Provider
+from oncurate.reasons import State
+from oncurate.recipe import STAGE_VERSIONS, digest, sha256_hex
+from oncurate.records import CohortSeries, Outcome, Record, SourceObject
+from oncurate.staged import About, Current, Staged, StagedObject
+from oncurate.store import Store
+from oncurate.verdict import GateReport
+from tasks import zone
+from tasks.check import METADATA, PREVIEW
+from tasks.convert import NATIVE
+from tasks.harmonise import HARMONISED
+from tasks.pull import inputs_digest
+
+SOFTWARE = ("pydicom", "SimpleITK", "numpy", "pyarrow", "prefect", "dask", "great-expectations", "isal", "python-gdcm")
+"""Packages whose version a release records: those that touch pixels, tables or gates."""
+
+
+class Finished(Record):
+    """How a run ended: the release that readers now see, and where every file went."""
+
+    current: Current
+    is_new: bool
+    ledger: Sums
+    volumes: int
+    subjects: int
+
+
+def about(provider: Provider) -> About:
+    """What the provider file says of the data set, as card and catalogue show it."""
+    return About(
+        dataset=provider.dataset,
+        title=provider.title,
+        provider=provider.provider.name,
+        country=provider.provider.country,
+        cancer_types=provider.cancer_types,
+        description=provider.description,
+        access_rights=provider.access_rights,
+        contact=provider.contact,
+    )
+
+
+def release_inputs(provider: Provider, objects_digest: str) -> str:
+    """Digest of what a release is made of: the archive's content and what the provider file says about it."""
+    return digest([objects_digest, about(provider).model_dump(mode="json")])
+
+
+def release_recipe(provider: Provider) -> str:
+    """Digest of how a release is made: stage versions, policies, profiles, outputs."""
+    return digest(parameters(provider))
+
+
+def parameters(provider: Provider) -> dict[str, Any]:
+    """Everything that was chosen for a release, as release.json shows it."""
+    return {
+        "stage_versions": STAGE_VERSIONS,
+        "deidentify": provider.deidentify.model_dump(mode="json"),
+        "profiles": provider.profiles().model_dump(mode="json")["by_name"],
+        "outputs": list(provider.outputs),
+        "limits": provider.limits.model_dump(mode="json"),
+    }
+
+
+def nothing_new(provider: Provider, objects_digest: str) -> Current | None:
+    """The current release if it was made of the same archive with the same recipe."""
+    return release.is_current(zone.target(provider), release_inputs(provider, objects_digest), release_recipe(provider))
+
+
+def finished_before(provider: Provider, current: Current) -> Finished:
+    """The end of a run that found nothing new: the release that is there, and the ledger of the run that made it."""
+    rows = tables.from_parquet(zone.work(provider).read(zone.LEDGER))
+    record = release.read_record(zone.target(provider), current.version)
+    if record is None:
+        raise Defect("the current release has no readable record")
+    return Finished(
+        current=current,
+        is_new=False,
+        ledger=ledger.counts(rows),
+        volumes=record.counts.volumes,
+        subjects=record.counts.subjects,
+    )
+
+
+def publish(
+    provider: Provider,
+    objects: Sequence[SourceObject],
+    identities: Mapping[str, Identity],
+    places: Mapping[str, Place],
+    outcomes: Sequence[Outcome],
+    volumes: Sequence[dict[str, Any]],
+    quality: Sequence[dict[str, Any]],
+    cohort: Mapping[str, CohortSeries],
+    gates: Mapping[str, GateReport],
+    gate: Callable[[str, pa.Table], GateReport],
+    identifiers: Callable[[], Iterable[str]],
+) -> Finished:
+    """Close the ledger, place the objects, let the release gate judge, commit, and renew the catalogue."""
+    work, target = zone.work(provider), zone.target(provider)
+    rows = ledger.build(objects, identities, outcomes, places)
+    work.write(zone.LEDGER, tables.to_parquet("ledger", rows))
+    sums = ledger.counts(rows)
+    _refuse_share(provider, sums)
+    staged_objects = _objects(work, target, volumes)
+    own = describe.cohort_tables(cohort.values(), volumes)
+    named = {"volumes": list(volumes), "quality": list(quality), **own}
+    staged = Staged(
+        about=about(provider),
+        inputs_digest=release_inputs(provider, inputs_digest(objects)),
+        recipe=release_recipe(provider),
+        released_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        objects=tuple(staged_objects),
+        tables={name: tables.to_parquet(name, values) for name, values in named.items()},
+        gates={},
+        ledger=sums,
+        software={"oncurate": __version__, "python": platform.python_version(), **{n: version(n) for n in SOFTWARE}},
+        parameters=parameters(provider),
+    )
+    placement = release.place(target, work, staged)
+    facts = {
+        **_facts(objects, rows, sums, named),
+        "version": release.next_version(target),
+        "objects_read_back": len(placement.entries),
+        "objects_mismatched": len(
+            {(o.key, o.sha256) for o in staged_objects} ^ {(e.path, e.sha256) for e in placement.entries}
+        ),
+        "volumes_missing_files": len(set(_paths(volumes)) - {entry.path for entry in placement.entries}),
+        "identifiers_found": _identifiers_found(target, named, identifiers()),
+        "refused_share_limit": provider.limits.refused_share,
+    }
+    gate("release", tables.to_arrow("release_facts", [facts]))
+    verdicts = {suite: report.model_dump_json(indent=1).encode() for suite, report in gates.items()}
+    released = release.commit(target, Staged(**{**vars(staged), "gates": verdicts}), placement)
+    catalogue.update(Store(provider.target), provider.dataset)
+    _tidy(work, staged_objects)
+    return Finished(
+        current=released.current,
+        is_new=released.is_new,
+        ledger=sums,
+        volumes=len(volumes),
+        subjects=len(own["subjects"]),
+    )
+
+
+def _refuse_share(provider: Provider, sums: Sums) -> None:
+    share = sums.by_state[State.QUARANTINED] / sums.files if sums.files else 0.0
+    if share > provider.limits.refused_share:
+        raise GateRefused(
+            f"{share:.1%} of the files are quarantined, more than the limit of {provider.limits.refused_share:.1%} "
+            "(limits.refused_share); `oncurate quarantine` says why"
+        )
+
+
+def _objects(work: Store, target: Store, volumes: Sequence[Mapping[str, Any]]) -> list[StagedObject]:
+    """The objects of every volume: digests of images come from their record, those of the small files from their
+    bytes.
+    """
+    staged = []
+    for row in volumes:
+        folder = zone.volume_folder(row["subject_id"], row["volume_id"])
+        known = {NATIVE: row["native_sha256"], HARMONISED: row["harmonised_sha256"]}
+        for name in (NATIVE, HARMONISED, PREVIEW, METADATA):
+            key = f"{folder}/{name}"
+            held = work.child("stage") if work.exists(zone.staged(key)) else target
+            sha256 = known.get(name) or sha256_hex(held.read(key))
+            staged.append(StagedObject(key=key, work_key=zone.staged(key), sha256=sha256, bytes=held.size(key)))
+    return staged
+
+
+def _facts(
+    objects: Sequence[SourceObject],
+    rows: Sequence[Mapping[str, Any]],
+    sums: Sums,
+    named: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """The part of what the release gate asserts that the ledger and the tables tell."""
+    subjects = {row["subject_id"] for row in named["subjects"]}
+    studies = {row["study_id"] for row in named["studies"]}
+    states = sums.by_state
+    return {
+        "files_found": len(objects),
+        "files_curated": states[State.CURATED],
+        "files_quarantined": states[State.QUARANTINED],
+        "files_duplicate": states[State.DUPLICATE],
+        "files_excluded": states[State.EXCLUDED],
+        "files_sum": sum(states.values()),
+        "ledger_rows": len(rows),
+        "ledger_duplicate_paths": len(rows) - len({row["source_path"] for row in rows}),
+        "volumes": len(named["volumes"]),
+        "subjects": len(subjects),
+        "objects_in_manifest": len(set(_paths(named["volumes"]))),
+        "volumes_without_subject": sum(row["subject_id"] not in subjects for row in named["volumes"]),
+        "volumes_without_study": sum(row["study_id"] not in studies for row in named["volumes"]),
+        "refused_share": states[State.QUARANTINED] / sums.files if sums.files else 0.0,
+    }
+
+
+def _paths(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [row[c] for row in volumes for c in ("native_path", "harmonised_path", "preview_path", "metadata_path")]
+
+
+def _identifiers_found(
+    target: Store, named: Mapping[str, Sequence[Mapping[str, Any]]], identifiers: Iterable[str]
+) -> int:
+    """How many identifiers of the whole archive occur in any text that was written for the release.
+
+    Searched: every volume.json as read back from the target, and every row of every table. Identifiers made of digits
+    alone are left to the search of each series against its own source (`oncurate.deidentify`): over a whole archive
+    they would meet shifted dates and decimals by chance.
+    """
+    wanted = sorted({i for i in identifiers if not i.isdigit()})
+    texts = [target.read(row["metadata_path"]).decode() for row in named["volumes"]]
+    texts.append(json.dumps(dict(named)))
+    return leaks.search("\n".join(texts), wanted)
+
+
+def _tidy(work: Store, objects: Sequence[StagedObject]) -> None:
+    """Remove the staged images that the target now holds, verified; their records stay, so no work is done again."""
+    for item in objects:
+        if item.key.endswith((NATIVE, HARMONISED)) and work.exists(item.work_key):
+            work.delete(item.work_key)

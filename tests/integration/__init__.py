@@ -1,0 +1,1 @@
+"""Tests against real services that the tests start themselves."""

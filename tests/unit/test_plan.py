@@ -1,0 +1,160 @@
+"""Plans: what becomes of each file of a series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from oncurate.plan import plan_series
+from oncurate.reasons import Reason, State
+from oncurate.records import Instance, PlannedVolume
+from tests.phantoms import PLANAR
+from tests.unit import made
+
+ZS = [0.0, 2.0, 4.0, 6.0]
+
+
+def plan(instances: list[Instance], pixels: Any = None) -> tuple[list[PlannedVolume], dict[str, Reason | None]]:
+    series, outcomes = plan_series(instances, pixels or (lambda i: i.object))
+    assert all(o.stage == "index" and o.state is not State.CURATED for o in outcomes)
+    return list(series.volumes) if series else [], {o.key: o.reason for o in outcomes}
+
+
+def sizes(volumes: list[PlannedVolume]) -> list[int]:
+    return [len(v.slices) for v in volumes]
+
+
+def reasons_of(instances: list[Instance], **options: Any) -> set[Reason | None]:
+    volumes, outcomes = plan(instances, **options)
+    assert not volumes
+    assert set(outcomes) == {i.source_path for i in instances}
+    return set(outcomes.values())
+
+
+def test_a_regular_series_is_one_volume_in_order_along_the_normal() -> None:
+    [volume], outcomes = plan(made.stack(list(reversed(ZS))))
+    assert not outcomes
+    assert volume.kind == "volume"
+    assert volume.split_by == ()
+    assert [s.SOPInstanceUID for s in volume.slices] == ["2.25.4", "2.25.3", "2.25.2", "2.25.1"]
+    assert volume.geometry.spacing == (0.8, 0.8, 2.0)
+    assert volume.attributes == {"KVP": 120.0, "SliceThickness": 2.0}
+
+
+def test_only_shared_attributes_stay() -> None:
+    instances = made.stack(ZS)
+    instances[1] = instances[1].model_copy(update={"attributes": {"KVP": 100.0, "SliceThickness": 2.0}})
+    [volume], _ = plan(instances)
+    assert volume.attributes == {"SliceThickness": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("instances", "reason"),
+    [
+        (made.stack([0.0, 2.0, 4.0, 8.0]), Reason.MISSING_SLICES),
+        (made.stack([0.0, 2.0, 4.0, 7.0]), Reason.UNEVEN_SPACING),
+        (made.stack(ZS, shift=0.5), Reason.GANTRY_TILT),
+        (made.stack([0.0, 2.0, 2.0, 4.0]), Reason.REPEATED_POSITIONS),
+        (made.stack(ZS, orientation=(1, 0, 0, 1, 0, 0)), Reason.SHEARED_ORIENTATION),
+        (made.stack(ZS, spacing=(0.0, 0.8)), Reason.IMPLAUSIBLE_HEADER),
+        (made.stack(ZS, spacing=None), Reason.MISSING_GEOMETRY),
+    ],
+)
+def test_an_irregular_series_is_refused_whole(instances: list[Instance], reason: Reason) -> None:
+    assert reasons_of(instances) == {reason}
+
+
+def test_slices_of_another_size_within_one_stack_are_mixed_sizes() -> None:
+    instances = made.stack(ZS)
+    instances[2] = instances[2].model_copy(update={"format": made.pixel_format(Columns=13)})
+    assert reasons_of(instances) == {Reason.MIXED_SIZES}
+
+
+def test_volumes_of_different_size_are_two_volumes() -> None:
+    volumes, outcomes = plan(made.stack(ZS) + made.stack(ZS, first=10, format=made.pixel_format(Columns=13)))
+    assert sizes(volumes) == [4, 4]
+    assert not outcomes
+    assert volumes[0].split_by == ("matrix",)
+
+
+def test_one_slice_is_a_planar_image_in_the_patient() -> None:
+    [volume], _ = plan(made.stack([7.0]))
+    assert volume.kind == "planar"
+    assert volume.geometry.in_patient
+    assert volume.geometry.spacing[2] == 2.0
+    assert volume.geometry.origin == (0.0, 0.0, 7.0)
+
+
+def test_duplicates_with_equal_pixels_leave_one_copy() -> None:
+    instances = made.stack(ZS) + made.stack([2.0], first=50)
+    [volume], outcomes = plan(instances, pixels=lambda i: i.frames[0].position)
+    assert len(volume.slices) == 4
+    assert outcomes == {"0050.dcm": Reason.SAME_PIXELS}
+
+
+def test_a_repeated_position_with_other_pixels_is_ambiguous() -> None:
+    assert reasons_of(made.stack(ZS) + made.stack([2.0], first=50)) == {Reason.REPEATED_POSITIONS}
+
+
+def test_a_gap_beside_a_duplicate_is_still_a_gap() -> None:
+    instances = made.stack([0.0, 2.0, 4.0, 8.0]) + made.stack([2.0], first=50)
+    _, outcomes = plan(instances, pixels=lambda i: i.frames[0].position)
+    assert set(outcomes.values()) == {Reason.SAME_PIXELS, Reason.MISSING_SLICES}
+
+
+def test_time_points_with_equal_outermost_slices_are_not_duplicates() -> None:
+    instances = made.mr_stack(ZS) + made.mr_stack(ZS, first=10)
+    volumes, outcomes = plan(instances, pixels=lambda i: "empty" if i.frames[0].position[2] == 0 else i.object)
+    assert sizes(volumes) == [4, 4]
+    assert volumes[0].split_by == ("repetition",)
+    assert not outcomes
+
+
+def test_an_incomplete_last_time_point_is_refused_alone() -> None:
+    instances = [i for t in (1, 2, 3) for i in made.mr_stack(ZS, first=10 * t, keys={"temporal_position": t})]
+    del instances[9]
+    volumes, outcomes = plan(instances)
+    assert sizes(volumes) == [4, 4]
+    assert set(outcomes.values()) == {Reason.MISSING_SLICES}
+    assert len(outcomes) == 3
+
+
+def test_projections_stand_alone() -> None:
+    views = [
+        made.instance(n, SOPClassUID=PLANAR["MG"], Modality="MG", position=None, orientation=None, keys={"view": v})
+        for n, v in enumerate(("CC", "MLO"))
+    ]
+    volumes, outcomes = plan(views)
+    assert not outcomes
+    assert [(v.kind, v.geometry.in_patient, v.split_by) for v in volumes] == [("planar", False, ("instance",))] * 2
+
+
+def many_frames(number: int, zs: list[float | None], **options: Any) -> Instance:
+    frames = tuple(
+        made.frame(k, number, position=None if z is None else (0.0, 0.0, z), **options) for k, z in enumerate(zs)
+    )
+    return made.instance(number, frames=frames)
+
+
+def test_a_cine_is_not_a_volume() -> None:
+    assert reasons_of([many_frames(1, [None] * 5)]) == {Reason.MULTIFRAME_NOT_A_VOLUME}
+    us = made.instance(1, SOPClassUID=PLANAR["US"], frames=many_frames(1, [None] * 3).frames)
+    assert reasons_of([us]) == {Reason.MULTIFRAME_NOT_A_VOLUME}
+
+
+def test_a_file_of_many_frames_is_refused_whole_even_if_one_of_its_volumes_is_regular() -> None:
+    good = [made.frame(k, 1, position=(0.0, 0.0, z), keys={"b_value": 0.0}) for k, z in enumerate(ZS)]
+    bad = [made.frame(k + 4, 1, position=(0.0, 0.0, z), keys={"b_value": 9.0}) for k, z in enumerate([0.0, 2.0, 3.0])]
+    assert reasons_of([made.instance(1, frames=tuple(good + bad))]) == {Reason.UNEVEN_SPACING}
+
+
+def test_the_attributes_of_a_volume_are_those_of_its_frames() -> None:
+    frames = [
+        made.frame(4 * e + k, 1, position=(0.0, 0.0, z), keys={"echo_time": float(10 * e)})
+        for e in (1, 2)
+        for k, z in enumerate(ZS)
+    ]
+    frames = [f.model_copy(update={"index": n}) for n, f in enumerate(frames)]
+    volumes, _ = plan([made.instance(1, frames=tuple(frames), attributes={"EchoTime": 10.0})])
+    assert [v.attributes for v in volumes] == [{"EchoTime": 10.0}, {"EchoTime": 20.0}]
