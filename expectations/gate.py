@@ -84,7 +84,9 @@ def check_file(suite: str, path: str | Path) -> GateReport:
 @functools.cache
 def _engine() -> ModuleType:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # its only switch that works before the import, which reads it
-    logging.getLogger("great_expectations").setLevel(logging.CRITICAL + 1)  # it logs exceptions that quote values
+    logger = logging.getLogger("great_expectations")  # it logs exceptions that quote values
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False  # a level would not do: some of its modules set their own
     import great_expectations
 
     return great_expectations

@@ -15,8 +15,9 @@ from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
 from prefect_dask import DaskTaskRunner
 
+from flows import progress
 from flows.engine import dask_cluster, prefect_api
-from flows.progress import Reporter, reporter
+from flows.progress import Reporter
 from flows.stages import Stages
 from oncurate.errors import Defect, OncurateError
 from oncurate.lease import Lease
@@ -31,7 +32,7 @@ from tasks.pull import inputs_digest
 @flow(name="stages", flow_run_name="{provider.dataset}", persist_result=False, log_prints=False)
 def stages(provider: Provider, workers: int) -> Finished:
     """All stages in order. A release that would hold what the current one holds is not made again."""
-    run = Stages(provider, workers, reporter.get() or Reporter(quiet=True))
+    run = Stages(provider, workers, progress.current())
     if provider.limits.pull_concurrency:
         with concurrency(provider.limits.pull_concurrency, strict=True):
             objects = run.pull()
@@ -61,21 +62,18 @@ def curate(provider_file: str, dask: str | None = None) -> dict[str, Any]:
     (default: one worker process a core). Returns counts, never data.
     """
     provider = read(Path(provider_file))
-    watched = reporter.get() or Reporter()
-    reporter.set(watched)
     try:
         prepare(provider)
         with (
             Lease(zone.work(provider)) as lease,
             dask_cluster(dask) as (address, workers),
-            watched,
+            progress.current(),
             tags("oncurate", f"dataset:{provider.dataset}", f"country:{provider.provider.country}"),
         ):
             zone.work(provider).sweep()
             on_dask = stages.with_options(task_runner=DaskTaskRunner(address=address))
             finished = on_dask(provider, workers)
-            if lease.lost:
-                raise Defect("the lease of this data set was taken over while the run went on")
+            lease.ensure()
     except OncurateError:
         raise
     except Exception as error:  # noqa: BLE001 - its text may quote a header value; only kind and place may leave
@@ -86,7 +84,7 @@ def curate(provider_file: str, dask: str | None = None) -> dict[str, Any]:
 
 def run_here(provider_file: Path, dask: str | None, quiet: bool) -> dict[str, Any]:
     """The flow in this process, on the configured Prefect API or on one that lives as long as the run."""
-    reporter.set(Reporter(quiet))
+    progress.watch(Reporter(quiet))
     with prefect_api():
         return curate(str(provider_file.resolve()), dask)
 

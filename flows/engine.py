@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from distributed import Client, LocalCluster
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -19,6 +21,9 @@ from oncurate.errors import StoreUnreachable, UsageError
 
 SERVER_START_SECONDS = 120
 """A first start migrates a new database, which takes 6-16 s on two cores; slow machines get more."""
+
+DRAIN_SECONDS = 10
+"""For the last events and log lines to reach the server before it stops."""
 
 
 @contextmanager
@@ -36,7 +41,11 @@ def prefect_api() -> Iterator[str]:
     os.environ["PREFECT_API_URL"] = server.api_url
     try:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
-            yield server.api_url
+            try:
+                yield server.api_url
+            finally:
+                EventsWorker.drain_all(timeout=DRAIN_SECONDS)  # what is still queued would wait for the stopped server
+                APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     finally:
         del os.environ["PREFECT_API_URL"]
         server.stop()

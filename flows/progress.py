@@ -33,7 +33,7 @@ class Reporter:
             disable=not self._live,
         )
         self._ids: dict[str, int] = {}
-        self._started: dict[str, float] = {}
+        self._since = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -46,7 +46,6 @@ class Reporter:
 
     def start(self, stage: str, total: int) -> None:
         """A stage begins; it has `total` batches."""
-        self._started[stage] = time.monotonic()
         self._ids[stage] = self._progress.add_task(stage, total=total)
 
     def advance(self, stage: str) -> None:
@@ -55,7 +54,9 @@ class Reporter:
 
     def finish(self, stage: str, summary: str) -> None:
         """The stage is done; `summary` holds counts only."""
-        self.line(f"{stage:<14} {time.monotonic() - self._started[stage]:6.1f} s  {summary}")
+        now = time.monotonic()
+        self.line(f"{stage:<12} {now - self._since:6.1f} s  {summary}")
+        self._since = now
 
     def line(self, text: str) -> None:
         """One line of plain text."""
@@ -67,5 +68,15 @@ class Reporter:
             print(text, file=sys.stderr, flush=True)
 
 
-reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
-"""The reporter of this run; unset where nobody looks on. A flow's parameters must be plain values, so it is none."""
+_current: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+
+
+def current() -> Reporter:
+    """The reporter of this run; a silent one where nobody looks on."""
+    return _current.get() or Reporter(quiet=True)
+
+
+def watch(reporter: Reporter) -> Reporter:
+    """Make `reporter` the one of this run. A flow's parameters must be plain values, so it is none of them."""
+    _current.set(reporter)
+    return reporter

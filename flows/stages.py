@@ -19,11 +19,11 @@ from prefect.exceptions import CrashedRun
 from flows.account import Account
 from flows.progress import Reporter
 from oncurate import describe, outliers, tables
-from oncurate.errors import Defect, OncurateError
+from oncurate.errors import Defect, GateRefused, OncurateError
 from oncurate.provider import Provider
 from oncurate.reasons import Reason
 from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, SourceObject, SourceSeries
-from oncurate.verdict import GateReport, require
+from oncurate.verdict import GateReport
 from tasks import check, convert, deidentify, harmonise, index, publish, pull, zone
 from tasks.gates import check_gate, refused_rows
 from tasks.zone import Part, Rows
@@ -279,7 +279,11 @@ class Stages:
     def _gate(self, suite: str, table: Any) -> GateReport:
         report = check_gate(self.provider.dataset, suite, table)
         self.gates[suite] = report
-        require(report)
+        if not report.passed:
+            raise GateRefused(
+                f"the {suite} gate refused the table {report.table} ({report.rows} rows): "
+                f"{', '.join(report.refusals)}; its report in Prefect says why each matters"
+            )
         return report
 
     def _table(self, name: str, rows: list[dict[str, Any]]) -> None:

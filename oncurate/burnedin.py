@@ -3,9 +3,10 @@
 Belongs here: the decision. Does not belong here: blanking (`oncurate.convert`) or looking at pixels.
 
 What the decision rests on, and what it leaves open: the provider's own statement (BurnedInAnnotation) counts for every
-modality. Ultrasound without it is refused unless the header declares where the image proper lies; then all outside is
-blanked, but text that an operator typed into the image itself stays. Secondary captures never come this far. All other
-modalities pass where the header is silent: a digitised film or a CR plate with a name on it would not be found out.
+modality. Ultrasound, and whatever is of no known modality, is refused without it unless the header declares where the
+image proper lies; then all outside is blanked, but text that an operator typed into the image itself stays. Secondary
+captures never come this far. All other modalities pass where the header is silent: a digitised film or a CR plate with
+a name on it would not be found out.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from oncurate.reasons import Reason
 Policy = Literal["quarantine", "trust"]
 Region = tuple[int, int, int, int]
 
-ULTRASOUND = frozenset({"US", "IVUS"})
-"""Modalities whose scanners write name, date and hospital around the image unless told otherwise."""
+BARE_PIXELS = frozenset({"CT", "MR", "PT", "NM", "CR", "DX", "MG", "RG", "IO", "PX", "XA", "RF"})
+"""Modalities that show names as overlays on the screen, not in the pixels. All others, ultrasound and unknown ones
+first, are taken to write name, date and hospital around the image unless the header says otherwise."""
 
 MAX_COORDINATE = 65535
 """Pixels. Rows and Columns are unsigned 16-bit numbers (PS3.3 C.7.6.3)."""
@@ -31,22 +33,24 @@ def decide(
 ) -> tuple[bool, tuple[Region, ...]]:
     """Whether to blank all but some rectangles, and which: first column, first row, last column, last row.
 
-    `attributes` are raw. `size` is (columns, rows): regions that span the whole image declare nothing. The policy
-    "trust" is the provider's word that no image carries text; then everything passes as it is. Raises `Rejection`.
+    `attributes` are raw. `size` is (columns, rows): a region that spans the whole image declares nothing, and one that
+    leaves it was declared for the image before somebody cropped or scaled it. The policy "trust" is the provider's word
+    that no image carries text; then everything passes as it is. Raises `Rejection`.
     """
     if policy == "trust":
         return False, ()
     stated = str(attributes.get("BurnedInAnnotation") or "").strip().upper()
     if stated == "YES":
         raise Rejection(Reason.BURNED_IN_ANNOTATION)
-    if modality not in ULTRASOUND:
+    if modality in BARE_PIXELS and not attributes.get("UltrasoundRegions"):
         return False, ()
     regions = _regions(attributes.get("UltrasoundRegions"))
-    if regions and not (size is not None and _spans(regions, size)):
+    doubt = _doubt(regions, size) if regions and size is not None else ""
+    if regions and not doubt:
         return True, regions
     if stated == "NO":
         return False, ()
-    raise Rejection(Reason.BURNED_IN_TEXT_POSSIBLE, "the declared regions span the image" if regions else "")
+    raise Rejection(Reason.BURNED_IN_TEXT_POSSIBLE, doubt)
 
 
 def _regions(declared: Any) -> tuple[Region, ...]:
@@ -66,8 +70,12 @@ def _regions(declared: Any) -> tuple[Region, ...]:
     return tuple(sorted(set(regions)))
 
 
-def _spans(regions: tuple[Region, ...], size: tuple[int, int]) -> bool:
+def _doubt(regions: tuple[Region, ...], size: tuple[int, int]) -> str:
+    """Why the regions say nothing about an image of this size; "" if they do."""
     columns, rows = size
-    return any(
-        left <= 0 and top <= 0 and right >= columns - 1 and bottom >= rows - 1 for left, top, right, bottom in regions
-    )
+    for left, top, right, bottom in regions:
+        if left <= 0 and top <= 0 and right >= columns - 1 and bottom >= rows - 1:
+            return "a declared region spans the image"
+        if right > columns or bottom > rows:  # equal is the customary off-by-one
+            return "a declared region leaves the image"
+    return ""

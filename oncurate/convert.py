@@ -159,18 +159,21 @@ def _rescale(stored: np.ndarray, slices: Sequence[Slice]) -> tuple[np.ndarray, S
 
 
 def _as_integer(stored: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray, dtype: type) -> np.ndarray:
+    """Rescale in `dtype` itself: integers wrap, so what fits at the end is exact whatever happened on the way."""
     if (slopes == 1).all() and (intercepts == 0).all():
         return stored.astype(dtype, copy=False)
-    wide = stored.astype(np.int32 if dtype is not np.int32 else np.int64)
-    wide *= slopes.astype(wide.dtype)[:, None, None]
-    wide += intercepts.astype(wide.dtype)[:, None, None]
-    return wide.astype(dtype)
+    out = stored.astype(dtype)
+    if (slopes != 1).any():
+        out *= slopes.astype(np.int64).astype(dtype)[:, None, None]
+    out += intercepts.astype(np.int64).astype(dtype)[:, None, None]
+    return out
 
 
 def _as_float(stored: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
     out = np.empty(stored.shape, np.float32)
-    for k in range(len(stored)):  # slice by slice: a whole volume in float64 would be four times its size
-        out[k] = stored[k] * slopes[k] + intercepts[k]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(len(stored)):  # slice by slice: a whole volume in float64 would be four times its size
+            out[k] = stored[k].astype(np.float64) * slopes[k] + intercepts[k]
     if not np.isfinite(out).all():
         raise Rejection(Reason.VALUES_NOT_FINITE)
     return out

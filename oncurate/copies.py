@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from oncurate.pixels import syntax_name
+from oncurate.decoders import syntax_name
 from oncurate.reasons import Reason
 from oncurate.records import Instance, Outcome
 

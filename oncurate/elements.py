@@ -70,10 +70,10 @@ def values(ds: Dataset, keyword: str) -> list[Scalar]:
 
 def values_at(ds: Dataset, tag: BaseTag) -> list[Scalar]:
     """Like `values`, by tag."""
-    element = ds.get_item(tag)
-    if element is None:
-        return []
     try:
+        element = ds.get_item(tag)
+        if element is None:
+            return []
         if isinstance(element, RawDataElement):
             found = _from_raw(element)
             if found is not None:
@@ -160,10 +160,10 @@ def integer(ds: Dataset, keyword: str) -> int | None:
 def items(ds: Dataset | None, keyword: str) -> list[Dataset]:
     """The items of a sequence; empty if it is absent or is none."""
     tag = tag_of(keyword)
-    if ds is None or tag is None or ds.get_item(tag) is None:
+    if ds is None or tag is None:
         return []
     try:
-        value = ds[tag].value
+        value = ds[tag].value if tag in ds else None
     except PARSE_ERRORS:
         return []
     return list(value) if isinstance(value, Items) else []
@@ -187,11 +187,11 @@ def private(ds: Dataset, group: int, creator: str, element: int) -> list[Scalar]
 
 def _private_text(ds: Dataset, tag: BaseTag) -> list[Scalar]:
     """Implicit VR says nothing about a private element: try its bytes as decimal text."""
-    element = ds.get_item(tag)
-    raw = element.value if element is not None else None
-    if not isinstance(raw, bytes) or not raw.isascii():
-        return []
     try:
+        element = ds.get_item(tag)
+        raw = element.value if element is not None else None
+        if not isinstance(raw, bytes) or not raw.isascii():
+            return []
         return [float(part) for part in raw.strip(b" \0").split(b"\\")]
-    except ValueError:
+    except PARSE_ERRORS:
         return []

@@ -98,6 +98,7 @@ class Header:
     def __init__(self, ds: Dataset, groups: tuple[Dataset, ...] = ()) -> None:
         self.ds = ds
         self.groups = groups
+        self._present = frozenset(map(int, ds.keys()))
 
     def values(self, keyword: str) -> list[Scalar]:
         """Values of `keyword` for this frame: per-frame group, shared group, then the top level."""
@@ -105,7 +106,8 @@ class Header:
             found = self._from_groups(keyword)
             if found:
                 return found
-        return elements.values(self.ds, keyword)
+        tag = elements.tag_of(keyword)
+        return elements.values_at(self.ds, tag) if tag in self._present else []
 
     def _from_groups(self, keyword: str) -> list[Scalar]:
         for group in self.groups:

@@ -73,6 +73,7 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _PRINTABLE_RUN = re.compile(rb"[\x20-\x7e\xa0-\xff]{%d,}" % LEAST_CHARACTERS)
 _PRINTABLE = re.compile(rb"[\x20-\x7e\xa0-\xff\t\r\n]*[\x20\0]*")
 _MEASUREMENT = re.compile(rb"[-+0-9.eE \\\0]*[.eE][-+0-9.eE \\\0]*")  # decimal numbers: not what an id looks like
+_LAST_WORD = re.compile(r"[^\W_]+$")
 _NAME_PARTS = re.compile(r"[\^=]")
 _TOKEN = re.compile(r"\d+(?:\.\d+)+(?![^\W_])|[^\W_]+")
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
@@ -97,8 +98,9 @@ def harvest(ds: Dataset) -> tuple[str, ...]:
 def search(text: str | bytes, identifiers: Iterable[str]) -> int:
     """How many of `identifiers` occur in `text`, ignoring case, as whole tokens or (long names) inside one.
 
-    Costs one pass over the text plus a look-up for each identifier. Values that carry no information are not searched
-    for: what the allow-list's vocabularies and patterns let pass, our own field names, numbers under six digits.
+    Costs one pass over the text, and for each identifier a look-up and a scan of the distinct words of the text that
+    are not ours, of which what we write has next to none. Values that carry no information are not searched for: what
+    the allow-list's vocabularies and patterns let pass, our own field names, numbers under six digits.
     """
     folded = _folded(text)
     tokens = _TOKEN.findall(folded)
@@ -256,12 +258,20 @@ def _add(vr: str, value: object, found: set[str]) -> None:
     for item in many:
         text = str(item)
         for part in [text] if vr in _PROSE else text.split("\\"):
-            part = part.strip(" \0\t\r\n")[:LONGEST]
+            part = _cut(part.strip(" \0\t\r\n"))
             if not _long_enough(part) or (vr == "UI" and part in UID_dictionary):
                 continue
             found.add(part)
             if vr == "PN":
                 found.update(p for p in map(str.strip, _NAME_PARTS.split(part)) if _long_enough(p))
+
+
+def _cut(text: str) -> str:
+    """At most `LONGEST` characters, without the piece of a word that the cut leaves: it would match nothing."""
+    if len(text) <= LONGEST:
+        return text
+    start = text[:LONGEST]
+    return _LAST_WORD.sub("", start) or start
 
 
 def _encodings(ds: Dataset) -> list[str]:

@@ -173,6 +173,13 @@ class Lease:
         )
 
 
+def holder(store: Store, key: str = "run.lock") -> Holder | None:
+    """Who holds the lease of a data set now, as far as its record tells; None if nobody does."""
+    lease = Lease(store, key)
+    found = lease._read(highest) if (highest := lease._highest()) else None
+    return None if found is None or found.is_gone(STALE_S) else found
+
+
 def _myself(number: int) -> Holder:
     return Holder(
         number=number,

@@ -104,7 +104,7 @@ def _is_cut(ds: Dataset, end: int) -> bool:
     tags = list(ds.keys())
     if not tags:
         return True
-    last = ds.get_item(max(tags))
+    last = ds.get_item(max(tags), keep_deferred=True)
     if isinstance(last, RawDataElement):
         return last.length != _UNDEFINED and last.value_tell + last.length > end
     return not elements.text(ds, "Rows")

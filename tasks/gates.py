@@ -10,6 +10,7 @@ import pyarrow as pa
 from prefect.artifacts import create_markdown_artifact
 
 from expectations import gate
+from oncurate.reasons import Reason
 from oncurate.records import Outcome
 from oncurate.verdict import GateReport, markdown
 from tasks.guard import stage_task
@@ -25,8 +26,8 @@ def check_gate(dataset: str, suite: str, table: pa.Table) -> GateReport:
 
 def refused_rows(report: GateReport, stage: str) -> list[Outcome]:
     """An outcome for each row that the gate sends to quarantine; its detail is the expectation's id."""
-    reason = report.reason
+    reason = Reason(f"gate_{report.suite}")
     return [
-        Outcome(key=row.key[0], stage=stage, state=reason.state, reason=reason, detail=row.expectation)
-        for row in report.quarantined
+        Outcome(key=key[0], stage=stage, state=reason.state, reason=reason, detail=expectation)
+        for key, expectation in report.quarantined
     ]

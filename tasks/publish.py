@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -33,6 +33,10 @@ from tasks.pull import inputs_digest
 
 SOFTWARE = ("pydicom", "SimpleITK", "numpy", "pyarrow", "prefect", "dask", "great-expectations", "isal", "python-gdcm")
 """Packages whose version a release records: those that touch pixels, tables or gates."""
+
+
+OWN_WORDS = frozenset({"steps", "kind", "profile", "dtype", "native_dtype", "harmonised_dtype", "coordinates"})
+"""Fields whose text is ours by construction: step names and their arguments, kinds, voxel types."""
 
 
 class Finished(Record):
@@ -222,14 +226,26 @@ def _identifiers_found(
 ) -> int:
     """How many identifiers of the whole archive occur in any text that was written for the release.
 
-    Searched: every volume.json as read back from the target, and every row of every table. Identifiers made of digits
-    alone are left to the search of each series against its own source (`oncurate.deidentify`): over a whole archive
-    they would meet shifted dates and decimals by chance.
+    Searched: the text values of every volume.json, as read back from the target, and of every row of every table; not
+    our own words (`OWN_WORDS`). Identifiers made of digits alone are left to the search of each series against its own
+    source (`oncurate.deidentify`): over a whole archive they would meet shifted dates and decimals by chance.
     """
     wanted = sorted({i for i in identifiers if not i.isdigit()})
-    texts = [target.read(row["metadata_path"]).decode() for row in named["volumes"]]
-    texts.append(json.dumps(dict(named)))
-    return leaks.search("\n".join(texts), wanted)
+    written = [json.loads(target.read(row["metadata_path"])) for row in named["volumes"]]
+    return leaks.search("\n".join(_texts([written, list(named.values())])), wanted)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The text values of a JSON value, at any depth, without keys and without what `OWN_WORDS` names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in OWN_WORDS:
+                yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _tidy(work: Store, objects: Sequence[StagedObject]) -> None:

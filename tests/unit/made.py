@@ -11,6 +11,8 @@ from oncurate import kinds
 from oncurate.records import Frame, Instance, PixelFormat
 from tests.phantoms import CT, MR
 
+__all__ = ["CT", "MR"]
+
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 

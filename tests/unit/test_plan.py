@@ -145,7 +145,7 @@ def test_a_cine_is_not_a_volume() -> None:
 
 def test_a_file_of_many_frames_is_refused_whole_even_if_one_of_its_volumes_is_regular() -> None:
     good = [made.frame(k, 1, position=(0.0, 0.0, z), keys={"b_value": 0.0}) for k, z in enumerate(ZS)]
-    bad = [made.frame(k + 4, 1, position=(0.0, 0.0, z), keys={"b_value": 9.0}) for k, z in enumerate([0.0, 2.0, 3.0])]
+    bad = [made.frame(k + 4, 1, position=(0.0, 0.0, z), keys={"b_value": 9.0}) for k, z in enumerate([0.0, 2.0, 3.3])]
     assert reasons_of([made.instance(1, frames=tuple(good + bad))]) == {Reason.UNEVEN_SPACING}
 
 

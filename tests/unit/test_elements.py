@@ -1,0 +1,72 @@
+"""Elements: plain values out of raw bytes, the same as pydicom's, and nothing out of nonsense."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from oncurate import elements
+from tests import phantoms
+
+
+def parsed(**attributes: object) -> Dataset:
+    out = io.BytesIO()
+    phantoms.dataset(**attributes).save_as(out, enforce_file_format=True)
+    return dcmread(out, stop_before_pixels=True)
+
+
+def test_values_are_those_of_pydicom_before_and_after_its_conversion() -> None:
+    ds = parsed(PixelSpacing=[0.5, 0.25], SpecificCharacterSet="ISO_IR 100", StudyDescription="Überblick", KVP=120)
+    expected = {
+        "PixelSpacing": [0.5, 0.25],
+        "StudyDescription": ["Überblick"],
+        "KVP": [120.0],
+        "Rows": [16],
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "PatientName": ["PHANTOM^ONE"],
+        "EchoTime": [],
+        "NoSuchKeyword": [],
+    }
+    for _ in range(2):
+        assert {k: elements.values(ds, k) for k in expected} == expected
+        for keyword in expected:
+            ds.get(keyword)  # converts in place
+
+
+@pytest.mark.parametrize(("raw", "found"), [(b"1.5\\abc", []), (b"", []), (b" 2.5 ", [2.5]), (b"1.0 ", [1.0])])
+def test_a_number_that_does_not_parse_is_no_value(raw: bytes, found: list[float]) -> None:
+    ds = parsed()
+    element = ds.get_item(elements.tag_of("StudyTime"))
+    ds._dict[elements.tag_of("SliceThickness")] = element._replace(
+        tag=elements.tag_of("SliceThickness"), VR="DS", value=raw, length=len(raw)
+    )
+    assert elements.values(ds, "SliceThickness") == found
+
+
+def test_integers_are_whole_or_nothing() -> None:
+    ds = parsed(InstanceNumber=7, SliceThickness=2.5)
+    assert elements.integer(ds, "InstanceNumber") == 7
+    assert elements.integer(ds, "SliceThickness") is None
+    assert elements.number(ds, "SliceThickness") == 2.5
+    assert elements.number(ds, "PatientID") is None
+
+
+def test_items_of_what_is_no_sequence_are_none() -> None:
+    ds = parsed()
+    assert elements.items(ds, "PatientID") == []
+    assert elements.first_item(ds, "ReferencedImageSequence") is None
+    assert elements.first_item(None, "ReferencedImageSequence") is None
+
+
+def test_private_elements_are_found_by_their_creator_in_any_block() -> None:
+    made = phantoms.dataset()
+    made.private_block(0x2001, "SOMEONE ELSE", create=True).add_new(0x03, "FL", 1.0)
+    made.private_block(0x2001, "Philips Imaging DD 001", create=True).add_new(0x03, "FL", 800.0)
+    out = io.BytesIO()
+    made.save_as(out, enforce_file_format=True)
+    ds = dcmread(out)
+    assert elements.private(ds, 0x2001, "PHILIPS IMAGING DD 001", 0x03) == [800.0]
+    assert elements.private(ds, 0x2001, "ABSENT", 0x03) == []

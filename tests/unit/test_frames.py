@@ -1,0 +1,81 @@
+"""Frames: functional groups, keys and attributes."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from oncurate import frames
+from oncurate.errors import Rejection
+from oncurate.reasons import Reason
+from tests import phantoms
+
+
+def item(**attributes: object) -> Dataset:
+    ds = Dataset()
+    for keyword, value in attributes.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def enhanced_mr(echoes: list[float]) -> Dataset:
+    per_frame = [item(MREchoSequence=Items([item(EffectiveEchoTime=e)])) for e in echoes]
+    shared = item(
+        MRTimingAndRelatedParametersSequence=Items([item(RepetitionTime=500.0, FlipAngle=90.0)]),
+        MRImageFrameTypeSequence=Items(
+            [item(FrameType=["ORIGINAL", "PRIMARY", "T1", "NONE"], ComplexImageComponent="PHASE")]
+        ),
+    )
+    return phantoms.dataset(
+        modality="MR",
+        PerFrameFunctionalGroupsSequence=Items(per_frame),
+        SharedFunctionalGroupsSequence=Items([shared]),
+        RepetitionTime=None,
+    )
+
+
+def test_a_frame_looks_into_its_own_group_then_the_shared_one_then_the_top() -> None:
+    headers = frames.headers_of(enhanced_mr([10.0, 20.0]), 2)
+    assert [h.number("EchoTime") for h in headers] == [10.0, 20.0]
+    assert headers[0].number("RepetitionTime") == 500.0
+    assert headers[0].values("Modality") == ["MR"]
+
+
+def test_attributes_carry_classic_keywords_of_enhanced_files() -> None:
+    [header, _] = frames.headers_of(enhanced_mr([10.0, 20.0]), 2)
+    found = frames.attributes_of(header, ["EchoTime", "FlipAngle", "ImageType", "KVP"])
+    assert found == {"EchoTime": 10.0, "FlipAngle": 90.0, "ImageType": ["ORIGINAL", "PRIMARY", "T1", "NONE"]}
+
+
+def test_keys_of_an_enhanced_mr() -> None:
+    found = frames.frames_of(frames.headers_of(enhanced_mr([10.0, 20.0]), 2), "1.2.840.10008.5.1.4.1.1.4.1")
+    assert [f.keys["echo_time"] for f in found] == [10.0, 20.0]
+    assert found[0].keys["component"] == "phase"
+    assert found[0].keys["image_type"] == "ORIGINAL\\T1"
+    assert [f.number for f in found] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("image_type", "terms", "component"),
+    [
+        (["ORIGINAL", "PRIMARY", "M", "ND", "NORM"], "ORIGINAL", "magnitude"),
+        (["ORIGINAL", "PRIMARY", "P", "ND"], "ORIGINAL", "phase"),
+        (["DERIVED", "PRIMARY", "DIFFUSION", "ADC", "ND"], "DERIVED\\DIFFUSION\\ADC", ""),
+        (["DERIVED", "SECONDARY", "PROJECTION IMAGE"], "DERIVED\\PROJECTION IMAGE", ""),
+    ],
+)
+def test_the_image_type_keeps_what_names_another_kind(image_type: list[str], terms: str, component: str) -> None:
+    ds = phantoms.dataset(modality="MR", sop_class=phantoms.MR, ImageType=image_type)
+    keys = frames.frames_of(frames.headers_of(ds, 1), phantoms.MR)[0].keys
+    assert keys["image_type"] == terms
+    assert keys.get("component", "") == component
+
+
+def test_groups_must_match_the_number_of_frames() -> None:
+    with pytest.raises(Rejection) as caught:
+        frames.headers_of(enhanced_mr([10.0, 20.0]), 3)
+    assert (caught.value.reason, caught.value.detail) == (
+        Reason.IMPLAUSIBLE_HEADER,
+        "PerFrameFunctionalGroupsSequence",
+    )
