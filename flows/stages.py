@@ -82,6 +82,7 @@ class Stages:
         count = self._count(
             len({row["patient"] for row in records.rows}), 200, sum(row["bytes"] for row in records.rows)
         )
+        self.account.files(index.inconsistent(records.rows))
         rows = [row for row in records.rows if row["source_path"] not in self.account.outcomes]
         batches = index.write_plan_batches(self.provider, rows, records.links, count)
         parts = self._fan_out("plan volumes", index.plan_batch, [{"batch": key} for key in batches])

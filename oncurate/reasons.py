@@ -45,6 +45,7 @@ class Reason(StrEnum):
     BROKEN_HEADER = "broken_header"
     UNKNOWN_SOP_CLASS = "unknown_sop_class"
     MISSING_IDENTITY = "missing_identity"
+    INCONSISTENT_IDENTITY = "inconsistent_identity"
     MISSING_ATTRIBUTE = "missing_attribute"
     IMPLAUSIBLE_HEADER = "implausible_header"
     NO_PIXEL_DATA = "no_pixel_data"
@@ -125,6 +126,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.BROKEN_HEADER: "It starts like DICOM but its header cannot be parsed.",
     Reason.UNKNOWN_SOP_CLASS: "Its SOP class is not one that we know, and what is unknown is refused.",
     Reason.MISSING_IDENTITY: "It lacks a study, series or instance UID, so nothing can be linked to it.",
+    Reason.INCONSISTENT_IDENTITY: "Its series UID occurs in several studies, or its study UID with several patients.",
     Reason.MISSING_ATTRIBUTE: "An attribute without which the pixels have no meaning is missing; see detail.",
     Reason.IMPLAUSIBLE_HEADER: "The header claims something that cannot be; see detail.",
     Reason.NO_PIXEL_DATA: "An image object without pixel data.",

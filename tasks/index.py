@@ -6,7 +6,8 @@ belong here: parsing (`oncurate.headers`) and the rules of planning (`oncurate.p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oncurate import allowlist, headers, leaks, pixels
@@ -112,11 +113,31 @@ def header_batch(provider: Provider, batch: str, number: int, total: int) -> Par
                 "bytes": size,
                 "patient": patient_key(instance),
                 "series": series_key(instance),
+                "StudyInstanceUID": instance.StudyInstanceUID,
                 "SOPInstanceUID": instance.SOPInstanceUID,
                 "SeriesInstanceUID": instance.SeriesInstanceUID,
             }
         )
     return zone.save(store, part, Headers(instances=tuple(instances)), Rows(rows=tuple(rows), outcomes=tuple(outcomes)))
+
+
+def inconsistent(rows: Iterable[Mapping[str, str]]) -> list[Outcome]:
+    """Outcomes for files whose series UID names several series, or whose study UID occurs with several patients.
+
+    Whose image it is cannot be told then, and a guess would mix patients.
+    """
+    series: dict[str, set[str]] = defaultdict(set)
+    patients: dict[str, set[str]] = defaultdict(set)
+    rows = list(rows)
+    for row in rows:
+        series[row["SeriesInstanceUID"]].add(row["series"])
+        patients[row["StudyInstanceUID"]].add(row["patient"])
+    refusal = Rejection(Reason.INCONSISTENT_IDENTITY)
+    return [
+        refused(row["source_path"], STAGE, refusal)
+        for row in rows
+        if len(series[row["SeriesInstanceUID"]]) > 1 or len(patients[row["StudyInstanceUID"]]) > 1
+    ]
 
 
 def refused(key: str, stage: str, refusal: Rejection) -> Outcome:

@@ -6,6 +6,7 @@ import io
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from oncurate import elements
@@ -15,6 +16,7 @@ from tests import phantoms
 def parsed(**attributes: object) -> Dataset:
     out = io.BytesIO()
     phantoms.dataset(**attributes).save_as(out, enforce_file_format=True)
+    out.seek(0)
     return dcmread(out, stop_before_pixels=True)
 
 
@@ -39,10 +41,8 @@ def test_values_are_those_of_pydicom_before_and_after_its_conversion() -> None:
 @pytest.mark.parametrize(("raw", "found"), [(b"1.5\\abc", []), (b"", []), (b" 2.5 ", [2.5]), (b"1.0 ", [1.0])])
 def test_a_number_that_does_not_parse_is_no_value(raw: bytes, found: list[float]) -> None:
     ds = parsed()
-    element = ds.get_item(elements.tag_of("StudyTime"))
-    ds._dict[elements.tag_of("SliceThickness")] = element._replace(
-        tag=elements.tag_of("SliceThickness"), VR="DS", value=raw, length=len(raw)
-    )
+    tag = elements.tag_of("SliceThickness")
+    ds[tag] = RawDataElement(tag, "DS", len(raw), raw, 0, False, True)
     assert elements.values(ds, "SliceThickness") == found
 
 
@@ -67,6 +67,7 @@ def test_private_elements_are_found_by_their_creator_in_any_block() -> None:
     made.private_block(0x2001, "Philips Imaging DD 001", create=True).add_new(0x03, "FL", 800.0)
     out = io.BytesIO()
     made.save_as(out, enforce_file_format=True)
+    out.seek(0)
     ds = dcmread(out)
     assert elements.private(ds, 0x2001, "PHILIPS IMAGING DD 001", 0x03) == [800.0]
     assert elements.private(ds, 0x2001, "ABSENT", 0x03) == []
