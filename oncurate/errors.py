@@ -1,7 +1,9 @@
 """Every way in which oncurate stops, in one tree, with the exit code of each kind.
 
 Belongs here: errors that end a run, and the rejection of one thing. Does not belong here: reasons
-(`oncurate.reasons`). An error stops a run and tells its reader what to do. What concerns one file, series or volume is not an error but a
+(`oncurate.reasons`).
+
+An error stops a run and tells its reader what to do. What concerns one file, series or volume is not an error but a
 `Rejection`, which ends as a row of the ledger. No message ever holds a value read from an image.
 """
 

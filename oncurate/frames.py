@@ -297,9 +297,20 @@ def _rounded(header: Header, keyword: str, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
+ULTRASOUND_REGIONS = "UltrasoundRegions"
+_CORNERS = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
+
+
 def attributes_of(header: Header, keywords: Iterable[str]) -> dict[str, Any]:
-    """Raw JSON-able values by keyword; a dotted keyword leads into the first item of a sequence."""
+    """Raw JSON-able values by keyword; a dotted keyword leads into the first item of a sequence.
+
+    `UltrasoundRegions` is a name of ours: the rectangles that SequenceOfUltrasoundRegions declares, each as first
+    column, first row, last column, last row (PS3.3 C.8.5.5); null for a corner that is missing.
+    """
     found: dict[str, Any] = {}
+    regions = elements.items(header.ds, "SequenceOfUltrasoundRegions") if ULTRASOUND_REGIONS in keywords else []
+    if regions:
+        found[ULTRASOUND_REGIONS] = [[elements.integer(item, corner) for corner in _CORNERS] for item in regions]
     for keyword in keywords:
         *path, last = keyword.split(".")
         if path:

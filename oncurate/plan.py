@@ -19,6 +19,7 @@ from oncurate.split import Part, Unit
 
 DEFAULT_THICKNESS_MM = 1.0
 """Third voxel size of a single image that states no valid slice thickness; a NIfTI needs some number there."""
+_BURNED_IN = "BurnedInAnnotation"
 _KEY_OF_ATTRIBUTE = {"EchoTime": "echo_time", "DiffusionBValue": "b_value", "EchoNumbers": "echo_number"}
 """Attributes whose value a multi-frame file gives frame by frame."""
 
@@ -264,6 +265,8 @@ def _shared_attributes(units: Sequence[Unit]) -> dict[str, Any]:
     files = {u.instance.object: u.instance for u in units}
     first, *others = (i.attributes for i in files.values())
     shared = {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
+    if any(i.attributes.get(_BURNED_IN) == "YES" for i in files.values()):
+        shared[_BURNED_IN] = "YES"  # one image with text is enough to make the volume one
     if any(len(i.frames) > 1 for i in files.values()):
         for keyword, key in _KEY_OF_ATTRIBUTE.items():
             values = {u.frame.keys.get(key) for u in units}

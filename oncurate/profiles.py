@@ -21,7 +21,7 @@ Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 
 _PLANAR, _OTHER = "planar", "other"
-_FIXED = frozenset({"name", "version", "modalities"})
+_FIXED = frozenset({"name", "version", "modalities", "value_unit"})
 """What a provider file may not override: they say which profile it is, not what it does."""
 
 
@@ -38,6 +38,7 @@ class Profile(BaseModel):
     version: str
     modalities: tuple[str, ...]
     max_voxels: Annotated[int, Field(gt=0)]
+    value_unit: str | None = None  # the profile is only for volumes in this unit
     orientation: Literal["RAS"] | None = None
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     interpolation: Literal["linear"] = "linear"
@@ -68,11 +69,18 @@ class Profiles(BaseModel):
 
     by_name: dict[str, Profile]
 
-    def choose(self, modality: str, kind: str) -> Profile:
-        """The profile for a volume: `planar` for single images of any modality, else the modality's, else `other`."""
+    def possible(self, modality: str) -> list[Profile]:
+        """The profiles that a volume of this modality may get, whatever its kind and unit."""
+        return [p for p in self.by_name.values() if modality in p.modalities or p.name in (_PLANAR, _OTHER)]
+
+    def choose(self, modality: str, kind: str, value_unit: str) -> Profile:
+        """The profile for a volume: `planar` for single images of any modality, else the modality's, else `other`.
+
+        A CT whose values are not HU gets `other`: a range in HU would cut values that mean something else.
+        """
         if kind == _PLANAR:
             return self.by_name[_PLANAR]
-        fitting = (p for p in self.by_name.values() if modality in p.modalities)
+        fitting = (p for p in self.by_name.values() if modality in p.modalities and p.value_unit in (None, value_unit))
         return next(fitting, self.by_name[_OTHER])
 
 

@@ -3,8 +3,8 @@
 Belongs here: what a record holds and in which unit and axis order. Does not belong here: how it comes about.
 
 Identified records (`SourceObject`, `Instance`, `SourceSeries`) live only in the source and work zones. Exactly one
-function, `oncurate.deidentify.to_cohort`, turns a `SourceSeries` into a `CohortSeries`; all later stages accept only the
-latter. Positions and directions are DICOM patient coordinates (LPS, mm) until a NIfTI is written (RAS, mm).
+function, `oncurate.deidentify.to_cohort`, turns a `SourceSeries` into a `CohortSeries`; all later stages accept only
+the latter. Positions and directions are DICOM patient coordinates (LPS, mm) until a NIfTI is written (RAS, mm).
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class CohortVolume(Record):
     recipe: str  # digest of the recipe
     planned: PlannedVolume
     masked: bool  # pixels outside the ultrasound regions are blanked on decoding
-    regions: tuple[tuple[int, int, int, int], ...] = ()  # kept rectangles: first column, first row, last column, last row
+    regions: tuple[tuple[int, int, int, int], ...] = ()  # kept: first column, first row, last column, last row
 
 
 class Outcome(Record):

@@ -103,8 +103,8 @@ _FACTS = (
     ("consistent_in_plane_col", FLAG, "Slice positions projected on the column direction differ by less than 0.1 mm."),
     ("consistent_pixel_spacing", FLAG, "All slices have one pixel spacing."),
     ("consistent_image_dimensions", FLAG, "All slices have one matrix size."),
-    ("uniform_slice_spacing", FLAG, "Slice distances vary by less than 1 %, or all slices are within 0.05 mm of a grid."),
-    ("obliquity_degrees", REAL, "Angle between the slice normal and the nearest patient axis; null if not in a patient."),
+    ("uniform_slice_spacing", FLAG, "Slice distances vary by less than 1 %, or slices lie within 0.05 mm of a grid."),
+    ("obliquity_degrees", REAL, "Angle of the slice normal to the nearest patient axis; null if not in a patient."),
     ("gantry_tilt_degrees", REAL, "Shear of the stack computed from the positions; null for planar images."),
     ("regularly_spaced_3d_volume", FLAG, "The verdict: every fact above holds for at least two slices."),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from oncurate import nifti
+from oncurate import nifti, reread
 from oncurate.convert import convert
 from oncurate.errors import Rejection
 from oncurate.image import Image
@@ -99,6 +99,7 @@ def convert_batch(
             try:
                 image, unit, inverted, steps = convert(volume, series.Modality, locators, read_object)
                 data = nifti.write(image)
+                reread.check(data, image)
                 native = NativeImage(image=grid_of(image, data), value_unit=unit, inverted=inverted, steps=steps)
             except Rejection as refusal:
                 outcomes.append(refused(volume.volume_id, STAGE, refusal))

@@ -54,12 +54,11 @@ def key_rows_key(part: Part) -> str:
 
 def volume_recipe(provider: Provider, modality: str) -> str:
     """Digest of everything that shapes a volume of this modality: stage versions, policy, profiles."""
-    profiles = provider.profiles()
     return digest(
         {
             "versions": STAGE_VERSIONS,
             "deidentify": provider.deidentify.model_dump(mode="json"),
-            "profiles": [profiles.choose(modality, kind).model_dump(mode="json") for kind in ("volume", "planar")],
+            "profiles": [profile.model_dump(mode="json") for profile in provider.profiles().possible(modality)],
         }
     )
 

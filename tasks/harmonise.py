@@ -9,11 +9,11 @@ from typing import Any
 
 import SimpleITK
 
-from oncurate import nifti
+from oncurate import nifti, reread
 from oncurate.errors import Defect, Rejection
 from oncurate.harmonise import harmonise
 from oncurate.provider import Provider
-from oncurate.records import HarmonisedImage, Outcome
+from oncurate.records import HarmonisedImage, NativeImage, Outcome
 from tasks import zone
 from tasks.convert import NATIVE, grid_of, recorded, volumes_of, where
 from tasks.deidentify import Cohort
@@ -46,13 +46,15 @@ def harmonise_batch(
         if before is not None:
             harmonised = HarmonisedImage.model_validate_json(before)
         else:
-            profile = profiles.choose(series.Modality, volume.planned.kind)
+            described = NativeImage.model_validate_json(store.read(zone.staged(f"{folder}/native.json")))
+            profile = profiles.choose(series.Modality, volume.planned.kind, described.value_unit)
             native = where(provider, store, f"{folder}/{NATIVE}")
             if native is None:
                 raise Defect("a native volume that convert reported is not in the work zone")
             try:
                 image, steps = harmonise(nifti.read(native.read(f"{folder}/{NATIVE}")), profile)
                 data = nifti.write(image)
+                reread.check(data, image)
                 harmonised = HarmonisedImage(image=grid_of(image, data), profile=profile.label, steps=steps)
             except Rejection as refusal:
                 outcomes.append(refused(volume.volume_id, STAGE, refusal))

@@ -79,3 +79,11 @@ def test_groups_must_match_the_number_of_frames() -> None:
         Reason.IMPLAUSIBLE_HEADER,
         "PerFrameFunctionalGroupsSequence",
     )
+
+
+def test_ultrasound_regions_are_collected_as_rectangles() -> None:
+    corners = {"RegionLocationMinX0": 4, "RegionLocationMinY0": 5, "RegionLocationMaxX1": 60, "RegionLocationMaxY1": 50}
+    ds = phantoms.dataset(modality="US", SequenceOfUltrasoundRegions=Items([item(**corners), item()]))
+    [header] = frames.headers_of(ds, 1)
+    assert frames.attributes_of(header, ["UltrasoundRegions"]) == {"UltrasoundRegions": [[4, 5, 60, 50], [None] * 4]}
+    assert frames.attributes_of(header, ["KVP"]) == {}

@@ -12,9 +12,9 @@ from oncurate.profiles import Profile, load
 from oncurate.reasons import Reason
 
 PROFILES = load()
-CT = PROFILES.choose("CT", "volume")
-MR = PROFILES.choose("MR", "volume")
-PLANAR = PROFILES.choose("DX", "planar")
+CT = PROFILES.choose("CT", "volume", "HU")
+MR = PROFILES.choose("MR", "volume", "stored")
+PLANAR = PROFILES.choose("DX", "planar", "stored")
 
 
 def lps(shape, spacing=(1.0, 1.0, 1.0), dtype=np.int16, **flags) -> Image:

@@ -28,16 +28,16 @@ def test_every_shipped_profile_says_why():
     ],
 )
 def test_choice(modality, kind, name):
-    assert load().choose(modality, kind).name == name
+    assert load().choose(modality, kind, "HU" if modality == "CT" else "stored").name == name
 
 
 def test_ct_is_clipped_whole_numbers_on_1_mm():
-    ct = load().choose("CT", "volume")
+    ct = load().choose("CT", "volume", "HU")
     assert (ct.orientation, ct.spacing_mm, ct.clip, ct.dtype) == ("RAS", (1, 1, 1), (-1024, 3071), "int16")
 
 
 def test_planar_keeps_its_grid():
-    planar = load().choose("DX", "planar")
+    planar = load().choose("DX", "planar", "stored")
     assert (planar.orientation, planar.spacing_mm, planar.clip, planar.dtype) == (None, None, None, "float32")
 
 
@@ -54,16 +54,16 @@ def test_defaults_do_nothing():
 
 def test_an_override_changes_one_setting_and_shows_in_the_version():
     shipped, changed = load(), load({"CT": {"spacing_mm": [1, 1, 2.5]}})
-    ct = changed.choose("CT", "volume")
+    ct = changed.choose("CT", "volume", "HU")
     assert ct.spacing_mm == (1, 1, 2.5)
-    assert ct.label != shipped.choose("CT", "volume").label
+    assert ct.label != shipped.choose("CT", "volume", "HU").label
     assert "spacing_mm" in ct.label
-    assert ct.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0), "version": "1"}) == shipped.choose("CT", "volume")
-    assert changed.choose("MR", "volume") == shipped.choose("MR", "volume")
+    assert ct.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0), "version": "1"}) == shipped.choose("CT", "volume", "HU")
+    assert changed.choose("MR", "volume", "stored") == shipped.choose("MR", "volume", "stored")
 
 
 def test_an_override_can_turn_resampling_off():
-    assert load({"MR": {"spacing_mm": None}}).choose("MR", "volume").spacing_mm is None
+    assert load({"MR": {"spacing_mm": None}}).choose("MR", "volume", "stored").spacing_mm is None
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,8 @@ def test_an_override_can_turn_resampling_off():
 def test_mistakes_are_usage_errors_that_name_the_key(overrides, words):
     with pytest.raises(UsageError, match=words):
         load(overrides)
+
+
+def test_a_ct_that_is_not_in_hu_is_not_clipped_as_if_it_were() -> None:
+    assert load().choose("CT", "volume", "stored").name == "other"
+    assert {p.name for p in load().possible("CT")} == {"CT", "planar", "other"}
