@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import dask.config
 from distributed import Client, LocalCluster
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -59,6 +60,9 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
         yield address, _workers_at(address)
         return
     count = workers or len(os.sched_getaffinity(0))
+    # The worker's sampling profiler calls sys._current_frames every 10 ms, which can deadlock a busy process
+    # (CPython gh-106883, mended in later releases than some that we run on): a run then hangs for ever.
+    dask.config.set({"distributed.worker.profile.enabled": False})
     with LocalCluster(
         n_workers=count,
         threads_per_worker=1,

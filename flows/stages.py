@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distributed.scheduler import KilledWorker
+from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.exceptions import CrashedRun
 
@@ -186,19 +187,23 @@ class Stages:
         """Close the ledger, stage the release, gate it, commit it."""
         alive = self._alive()
         cohort = [series for series, _ in self.cohort.values()]
-        return publish.publish(
-            self.provider,
-            self.account.objects,
-            self.account.identities,
-            self.account.places(),
-            list(self.account.outcomes.values()),
-            [self._volume_row(v) for v in alive],
-            quality,
-            {s.SeriesInstanceUID: s for s in cohort},
-            self.gates,
-            self._gate,
-            lambda: (i for line in lines for s in self._planned(line) for i in s.identifiers),
+        finished = publish.publish_release(
+            lambda: publish.publish(
+                self.provider,
+                self.account.objects,
+                self.account.identities,
+                self.account.places(),
+                list(self.account.outcomes.values()),
+                [self._volume_row(v) for v in alive],
+                quality,
+                {s.SeriesInstanceUID: s for s in cohort},
+                self.gates,
+                self._gate,
+                lambda: (i for line in lines for s in self._planned(line) for i in s.identifiers),
+            )
         )
+        self._finish("publish", f"release {finished.current.version}, {finished.current.objects} objects")
+        return finished
 
     def _planned(self, line: Line) -> tuple[SourceSeries, ...]:
         return zone.unpack(self.store.read(line.plan.records), index.Planned).series
@@ -296,6 +301,7 @@ class Stages:
             {"reason": r.value, "state": r.state.value, "files": n, "meaning": r.advice} for r, n in reasons.items()
         ]
         self._table(f"{stage}-outcomes", rows)
+        get_run_logger().info("%s: %s", stage, summary)
         self.report.finish(stage, summary)
 
 
