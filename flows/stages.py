@@ -56,6 +56,10 @@ class Stages:
         self.store = zone.work(provider)
         self.account = Account()
         self.gates: dict[str, GateReport] = {}
+        self.refused_series: set[str] = set()
+        self.cohort: dict[str, tuple[CohortSeries, CohortVolume]] = {}
+        self.native: dict[str, NativeImage] = {}
+        self.harmonised: dict[str, HarmonisedImage] = {}
 
     def pull(self) -> list[SourceObject]:
         """List the source, take what is new, and gate the objects; returns those that go on."""
@@ -215,8 +219,6 @@ class Stages:
         return {row["volume_id"]: model.model_validate(row[name]) for part in found for row in part.rows}
 
     def _open_cohort(self, lines: Sequence[Line]) -> None:
-        self.harmonised: dict[str, HarmonisedImage] = {}
-        self.cohort: dict[str, tuple[CohortSeries, CohortVolume]] = {}
         for line in lines:
             assert line.cohort is not None
             for series in zone.unpack(self.store.read(line.cohort.records), deidentify.Cohort).series:

@@ -63,7 +63,7 @@ def series_key(of: Instance | SourceSeries) -> str:
 
 def header_key(item: SourceObject) -> str:
     """Equal for two looks at one file exactly when the same header reader would read the same bytes."""
-    return f"{STAGE_VERSIONS['index']}-{item.sha256}"
+    return digest([STAGE_VERSIONS["index"], item.sha256, item.url])
 
 
 def write_header_batches(provider: Provider, objects: Sequence[SourceObject], count: int) -> list[str]:
@@ -158,11 +158,12 @@ def write_plan_batches(
     keys = []
     weighted = [(sum(r["bytes"] for r in members), members) for _, members in sorted(patients.items())]
     for batch in balance(weighted, count):
+        rows_here = [row for members in batch for row in members]
         wanted: dict[str, list[str]] = {}
-        for row in (row for members in batch for row in members):
+        for row in rows_here:
             wanted.setdefault(parts[row["source_path"]], []).append(row["source_path"])
         value = {"parts": {k: sorted(v) for k, v in sorted(wanted.items())}}
-        contents = sorted([r["source_path"], r["object"]] for members in batch for r in members)
+        contents = sorted([r["source_path"], r["object"], parts[r["source_path"]]] for r in rows_here)
         key = f"batches/plan/{content_name([contents, STAGE_VERSIONS['index']])}.json.gz"
         zone.work(provider).write(key, zone.pack(value))
         keys.append(key)

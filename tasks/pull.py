@@ -23,12 +23,14 @@ STAGE = "pull"
 
 
 def known_objects(provider: Provider) -> list[SourceObject]:
-    """What the last finished pull found; empty before the first."""
+    """What the last finished pull found, as far as it still lies where it lay; empty before the first."""
     try:
         rows = tables.from_parquet(zone.work(provider).read(zone.OBJECTS))
     except FileNotFoundError:
         return []
-    return [SourceObject(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None}) for row in rows]
+    found = [SourceObject(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None}) for row in rows]
+    places = (provider.source, zone.source_zone(provider).url)
+    return [item for item in found if not item.url or item.url.startswith(places)]
 
 
 def divide(provider: Provider, known: Sequence[SourceObject]) -> tuple[list[SourceObject], list[Listed]]:
