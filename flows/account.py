@@ -82,13 +82,6 @@ class Account:
                 self.by_object([self.refused_volumes[volume_ids[0]].model_copy(update={"key": item})])
         return places
 
-    def refused_share(self) -> float:
-        """Share of all files that are quarantined."""
-        reasons = [o.reason for o in self.objects if o.reason is not None and o.source_path not in self.outcomes]
-        reasons += [o.reason for o in self.outcomes.values() if o.reason is not None]
-        quarantined = sum(reason.state == "quarantined" for reason in reasons)
-        return quarantined / len(self.objects) if self.objects else 0.0
-
     def sums(self) -> dict[Reason, int]:
         """Files by reason so far."""
         sums: dict[Reason, int] = defaultdict(int)

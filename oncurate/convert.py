@@ -20,6 +20,9 @@ from oncurate.reasons import Reason
 from oncurate.records import CohortVolume, Geometry, PixelLocator, Slice, Step
 
 _PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUVbw g/ml"}
+_MEASURING = frozenset({"CT", "MR", "PT"})
+"""Modalities whose rescaled values are measurements or maps. There MONOCHROME1 says how a screen shows them (PS3.3
+C.7.6.3.1.2), and turning the codes round before the rescale would give wrong HU or Bq/ml."""
 _INTEGER_TYPES = (np.int16, np.uint16, np.int32)
 """Tried in order: what every NIfTI reader takes first."""
 
@@ -44,7 +47,7 @@ def convert(
     if regions is not None:
         steps.append(Step(name="mask", arguments={"regions": [list(region) for region in regions]}))
     stored = _stored(planned.slices, planned.geometry, locators, read, regions)
-    inverted = planned.PhotometricInterpretation == "MONOCHROME1"
+    inverted = planned.PhotometricInterpretation == "MONOCHROME1" and modality not in _MEASURING
     if inverted:
         form = locators[planned.slices[0].object].format
         total = _code_sum(stored, form.BitsStored, bool(form.PixelRepresentation))

@@ -89,8 +89,14 @@ def _frame(decoder: Decoder, ds: Dataset, index: int, plugin: str) -> np.ndarray
     if meta["photometric_interpretation"] == "PALETTE COLOR":
         array = apply_color_lut(array, ds)
         if array.dtype.itemsize * 8 > _SCREEN_BITS:
-            array = (array >> _SCREEN_BITS).astype(np.uint8)
+            array = (array >> _spare_bits(ds)).astype(np.uint8)
     return array
+
+
+def _spare_bits(ds: Dataset) -> int:
+    """How far the entries of a palette of 16 bits reach beyond a screen's: some writers put 8 bits into them."""
+    entries = apply_color_lut(np.arange(1 << 16, dtype=np.uint16), ds)
+    return _SCREEN_BITS if entries.max() >> _SCREEN_BITS else 0
 
 
 def _shaped(form: PixelFormat, array: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydicom.uid import UID_dictionary
 
-from oncurate import allowlist, burnedin, identity, intervals, leaks, recipe
+from oncurate import allowlist, burnedin, identity, intervals, leaks
 from oncurate.errors import Defect, Rejection
 from oncurate.identity import Keys
 from oncurate.reasons import Reason
@@ -158,7 +158,7 @@ def _volume(
     kept, dropped = allowlist.clean({**planned.attributes, "Modality": head["Modality"]})
     kept.update(_derived(planned.attributes, series.StudyDate, head["subject_id"], keys, policy))
     slices = tuple(s.model_copy(update={"SOPInstanceUID": keys.uid(s.SOPInstanceUID)}) for s in planned.slices)
-    name = recipe.content_name(
+    name = keys.volume_id(
         {
             "recipe": recipe_digest,
             "series": head["SeriesInstanceUID"],

@@ -169,7 +169,7 @@ def frames_of(headers: list[Header], sop_class: str) -> tuple[Frame, ...]:
     for index, header in enumerate(headers):
         spacing, source = _spacing(header, cross_sectional)
         slope, intercept = _rescale(header, sop_class)
-        placed = cross_sectional or header is headers[0] or bool(header.groups)
+        placed = bool(header.groups) or len(headers) == 1  # one position for many frames is the place of none of them
         frames.append(
             Frame(
                 index=index,

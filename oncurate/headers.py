@@ -100,7 +100,7 @@ def read_instance(
         FrameOfReferenceUID=elements.text(ds, "FrameOfReferenceUID"),
         PatientID=elements.text(ds, "PatientID"),
         IssuerOfPatientID=elements.text(ds, "IssuerOfPatientID"),
-        Modality=elements.text(ds, "Modality") or kinds.modality_of(sop_class),
+        Modality=kinds.modality_of(sop_class, elements.text(ds, "Modality")),
         StudyDate=elements.text(ds, "StudyDate"),
         lossy=syntax in _LOSSY_SYNTAXES or elements.text(ds, "LossyImageCompression") == "01",
         offset=None if deflated else found.native_offset(pixel_format),
@@ -197,6 +197,8 @@ def _check_plausible(fields: dict[str, int]) -> None:
         wrong.append("BitsAllocated")
     if not 1 <= fields["BitsStored"] <= fields["BitsAllocated"]:
         wrong.append("BitsStored")
+    if fields["HighBit"] != fields["BitsStored"] - 1:  # PS3.5 8.1.1; no reader shifts what is stored elsewhere
+        wrong.append("HighBit")
     if fields["SamplesPerPixel"] not in (1, 3, 4):
         wrong.append("SamplesPerPixel")
     if fields["PixelRepresentation"] not in (0, 1):

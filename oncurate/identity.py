@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 import unicodedata
 from datetime import date, timedelta
+from typing import Any
 
 from pydicom.uid import UID_dictionary
 
@@ -80,6 +81,17 @@ class Keys:
         number = number & ~(0xF << 76) | 8 << 76  # version
         number = number & ~(0x3 << 62) | 2 << 62  # variant
         return f"2.25.{number}"
+
+    def volume_id(self, content: Any) -> str:
+        """The 52-character name of a volume made of `content`, a JSON value that holds digests of source files.
+
+        Without the key, whoever holds a file could tell from its digest which volume, and so which subject, it became.
+        """
+        return recipe.name_of(self._mac("volume", recipe.digest(content)))
+
+    def inputs_digest(self, inputs: Any) -> str:
+        """64 hexadecimal digits that change exactly when `inputs` do, a JSON value that holds paths and digests."""
+        return self._mac("inputs", recipe.digest(inputs)).hex()
 
     def date_shift_days(self, subject_id: str) -> int:
         """How many days a subject's dates move into the past: 1 to `SHIFT_DAYS_MAX`, never 0, one number a subject."""

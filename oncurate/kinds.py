@@ -109,10 +109,16 @@ MOSAIC_TERMS = frozenset({"MOSAIC", "VFRAME"})
 """Values of ImageType for slices tiled into one image (Siemens, United Imaging)."""
 
 
-def modality_of(sop_class: str) -> str:
-    """The Modality that a converted SOP class implies where the header leaves it empty; '' if it implies none."""
-    implied = {"CT": CT_CLASSES, "MR": MR_CLASSES, "PT": PT_CLASSES, "US": US_CLASSES}
-    return next((modality for modality, classes in implied.items() if sop_class in classes), "")
+def modality_of(sop_class: str, stated: str) -> str:
+    """The Modality of a converted image: what its header states, else what its SOP class implies; '' if nothing.
+
+    An image of an ultrasound class is ultrasound whatever its header states: what is done about text in its pixels
+    hangs on that.
+    """
+    if sop_class in US_CLASSES:
+        return "US"
+    implied = {"CT": CT_CLASSES, "MR": MR_CLASSES, "PT": PT_CLASSES}
+    return stated or next((modality for modality, classes in implied.items() if sop_class in classes), "")
 
 
 def refusal(sop_class: str, image_type: Iterable[str]) -> Reason | None:

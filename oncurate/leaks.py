@@ -78,6 +78,7 @@ _NAME_PARTS = re.compile(r"[\^=]")
 _TOKEN = re.compile(r"\d+(?:\.\d+)+(?![^\W_])|[^\W_]+")
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 _NUMBER = re.compile(r"[0-9.]+")
+_WHOLE = re.compile(r"[0-9]+\.0")
 _HEXADECIMAL = re.compile(r"[0-9a-f.]+")
 
 
@@ -105,6 +106,7 @@ def search(text: str | bytes, identifiers: Iterable[str]) -> int:
     folded = _folded(text)
     tokens = _TOKEN.findall(folded)
     present = set(tokens)
+    present.update(t.removesuffix(".0") for t in tokens if _WHOLE.fullmatch(t))  # an id that was read as a DS
     known = _known_words()
     rest = "\n".join(
         sorted(t for t in present if len(t) < RANDOM_CHARACTERS and t not in known and not _NUMBER.fullmatch(t))

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from oncurate.deidentify import DeidentifyPolicy
 from oncurate.errors import UsageError
+from oncurate.identity import SECRET_BYTES_MIN
 from oncurate.profiles import Profiles
 from oncurate.profiles import load as load_profiles
 
@@ -87,12 +88,18 @@ class Provider(Section):
         return f"{self.target.rstrip('/')}/{self.dataset}"
 
     def secret(self) -> bytes:
-        """The pseudonymisation key from the environment; `UsageError` names the variable if it is not set."""
+        """The pseudonymisation key from the environment; `UsageError` names the variable if it is not set or short."""
         value = os.environ.get(self.secret_env, "")
         if not value:
             raise UsageError(
                 f"the environment variable {self.secret_env} is not set: it holds the secret that pseudonyms, UIDs and "
-                "date shifts are made with (at least 16 characters; keep it, the same one is needed for every run)"
+                f"date shifts are made with (at least {SECRET_BYTES_MIN} bytes; keep it, the same one is needed for "
+                "every run)"
+            )
+        if len(value.encode()) < SECRET_BYTES_MIN:
+            raise UsageError(
+                f"the secret in the environment variable {self.secret_env} is too short: give at least "
+                f"{SECRET_BYTES_MIN} bytes"
             )
         return value.encode()
 

@@ -217,6 +217,12 @@ class Store:
         self.create(probe, b"")
         self.delete(probe)
 
+    def make_private(self) -> None:
+        """Make a local folder that is missing so that only this user can enter it; a bucket's policy is the site's."""
+        root = self._backend.root
+        if root is not None:
+            self._try(lambda _: store_local.make_private(root))
+
     def sweep(self) -> int:
         """Remove what killed writers left half-written, and count it. Only for the holder of the data set's lease."""
         return self._try(lambda backend: backend.sweep())

@@ -34,6 +34,13 @@ def path_of(url: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(url)))
 
 
+def make_private(folder: Path) -> None:
+    """Make `folder` for this user alone; one that is there already keeps the permissions that the site gave it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+
+
 def open_object(path: Path) -> BinaryIO:
     """The object at `path`; a folder there is no object."""
     try:

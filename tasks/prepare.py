@@ -21,6 +21,7 @@ def prepare(provider: Provider) -> None:
     held = release.current(zone.target(provider))
     if held is not None and held.dataset != provider.dataset:
         raise UsageError(f"{provider.dataset_url} holds releases of another data set; choose another target or name")
+    zone.work(provider).make_private()  # key table, ledger and identified records
     zone.work(provider).check_writable()
     check_secret(provider)
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from oncurate import __version__, catalogue, describe, leaks, ledger, release, tables
 from oncurate.errors import Defect, GateRefused
+from oncurate.identity import Keys
 from oncurate.ledger import Identity, Place, Sums
 from oncurate.provider import Provider
 from oncurate.reasons import State
@@ -65,8 +66,8 @@ def about(provider: Provider) -> About:
 
 
 def release_inputs(provider: Provider, objects_digest: str) -> str:
-    """Digest of what a release is made of: the archive's content and what the provider file says about it."""
-    return digest([objects_digest, about(provider).model_dump(mode="json")])
+    """Keyed digest of what a release is made of: the archive's content and what the provider file says about it."""
+    return Keys(provider.secret()).inputs_digest([objects_digest, about(provider).model_dump(mode="json")])
 
 
 def release_recipe(provider: Provider) -> str:

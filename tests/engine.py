@@ -5,13 +5,11 @@ Belongs here: opening both. Does not belong here: archives and assertions.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import LocalCluster
 from prefect.settings import (
     PREFECT_HOME,
     PREFECT_LOCAL_STORAGE_PATH,
@@ -19,7 +17,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.engine import prefect_api
+from flows.engine import dask_cluster, prefect_api
 
 SECRET = "a secret of the flow tests, known to all"
 WORKERS = 2
@@ -67,11 +65,6 @@ def prefect_and_dask(home: Path, extra: Mapping[str, str] | None = None) -> Iter
         environment({**values, **(extra or {})}),
         temporary_settings(settings),
         prefect_api(),
-        LocalCluster(
-            n_workers=WORKERS,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
+        dask_cluster(None, WORKERS) as (address, _),
     ):
-        yield cluster.scheduler_address
+        yield address

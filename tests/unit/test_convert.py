@@ -127,6 +127,16 @@ def test_monochrome1_is_inverted_once_over_its_codes(signed: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+def test_monochrome1_does_not_turn_measured_values_round(modality: str) -> None:
+    image, _, inverted, steps = volume(
+        STORED, scales=[(1.0, -1024.0)] * 3, PhotometricInterpretation="MONOCHROME1", modality=modality
+    )
+    assert not inverted
+    assert [s.name for s in steps] == ["rescale"]
+    np.testing.assert_array_equal(image.array[:, ::-1].transpose(2, 1, 0), STORED - 1024)
+
+
 def test_pixels_outside_the_regions_are_black() -> None:
     stored = STORED.astype(np.uint8) + 1
     image, _, _, steps = volume(stored, regions=((1, 0, 2, 1), (4, 3, 4, 3)), modality="US")

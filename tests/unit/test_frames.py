@@ -81,6 +81,15 @@ def test_groups_must_match_the_number_of_frames() -> None:
     )
 
 
+def test_one_position_for_many_frames_is_the_place_of_none_of_them() -> None:
+    place = {"ImagePositionPatient": [1.0, 2.0, 3.0], "ImageOrientationPatient": list(phantoms.AXIAL)}
+    ds = phantoms.dataset(phantoms.voxels(3, 8, 6), modality="MR", sop_class=phantoms.MR, **place)
+    found = frames.frames_of(frames.headers_of(ds, 3), phantoms.MR)
+    assert [(f.position, f.orientation) for f in found] == [(None, None)] * 3
+    [single] = frames.frames_of(frames.headers_of(ds, 1), phantoms.MR)
+    assert single.position == (1.0, 2.0, 3.0)
+
+
 def test_ultrasound_regions_are_collected_as_rectangles() -> None:
     corners = {"RegionLocationMinX0": 4, "RegionLocationMinY0": 5, "RegionLocationMaxX1": 60, "RegionLocationMaxY1": 50}
     ds = phantoms.dataset(modality="US", SequenceOfUltrasoundRegions=Items([item(**corners), item()]))

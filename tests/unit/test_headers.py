@@ -128,6 +128,7 @@ def reason_or_instance(data: bytes) -> Reason | Instance:
         ({"Rows": 0}, Reason.IMPLAUSIBLE_HEADER, "Rows"),
         ({"BitsAllocated": 12}, Reason.IMPLAUSIBLE_HEADER, "BitsAllocated"),
         ({"BitsStored": 17}, Reason.IMPLAUSIBLE_HEADER, "BitsStored"),
+        ({"BitsStored": 12}, Reason.IMPLAUSIBLE_HEADER, "HighBit"),
         ({"Rows": 65535, "Columns": 65535}, Reason.IMPLAUSIBLE_HEADER, "4294836225 voxels"),
         ({"ImagePositionPatient": [1.0, 2.0]}, Reason.IMPLAUSIBLE_HEADER, "ImagePositionPatient"),
         ({"Rows": 17}, Reason.TRUNCATED_PIXEL_DATA, "384 of 408 bytes"),

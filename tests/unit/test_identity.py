@@ -106,3 +106,15 @@ def test_high_ages_are_pooled(years, pooled):
 )
 def test_the_age_at_the_study(stated, born, studied, years):
     assert identity.age_years(stated, born, studied) == years
+
+
+def test_what_is_made_of_source_digests_is_keyed(keys):
+    other = Keys(b"another secret 0123456789")
+    for name in ("volume_id", "inputs_digest"):
+        content = {"slices": [["ab" * 32, 0]]}
+        given = getattr(keys, name)(content)
+        assert given == getattr(keys, name)(content)
+        assert given != getattr(keys, name)({"slices": [["ab" * 32, 1]]})
+        assert given != getattr(other, name)(content)
+    assert re.fullmatch(r"[a-z2-7]{52}", keys.volume_id([]))
+    assert re.fullmatch(r"[0-9a-f]{64}", keys.inputs_digest([]))

@@ -51,6 +51,11 @@ def test_terms_of_the_image_type_are_compared_without_case_or_blanks() -> None:
     assert kinds.refusal(STORAGE["CTImageStorage"], ["ORIGINAL", " localizer "]) is Reason.LOCALIZER
 
 
-def test_the_modality_that_a_class_implies() -> None:
-    assert kinds.modality_of(STORAGE["EnhancedPETImageStorage"]) == "PT"
-    assert kinds.modality_of(STORAGE["ComputedRadiographyImageStorage"]) == ""
+def test_the_modality_is_the_stated_one_or_what_the_class_implies() -> None:
+    assert kinds.modality_of(STORAGE["EnhancedPETImageStorage"], "") == "PT"
+    assert kinds.modality_of(STORAGE["ComputedRadiographyImageStorage"], "") == ""
+    assert kinds.modality_of(STORAGE["ComputedRadiographyImageStorage"], "CR") == "CR"
+
+
+def test_an_ultrasound_image_is_ultrasound_whatever_its_header_states() -> None:
+    assert kinds.modality_of(STORAGE["UltrasoundImageStorage"], "CT") == "US"

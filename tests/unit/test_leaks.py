@@ -161,3 +161,9 @@ def test_the_cost_does_not_multiply():
     """A release's text and the identifiers of many patients: one pass, not one for each."""
     text = " ".join(f'"name{i:05d}x":{i}.5' for i in range(20000))
     assert leaks.search(text, [f"PATIENT^NUMBER{i}" for i in range(20000)] + ["name00077x"]) == 1
+
+
+def test_an_id_is_found_although_it_was_read_as_a_decimal_number():
+    assert leaks.search('{"FrameReferenceTime":1234567.0}', ["1234567"]) == 1
+    assert leaks.search('{"FrameReferenceTime":1234567.25}', ["1234567"]) == 0
+    assert leaks.search('{"UID":"2.25.1234567.0"}', ["1234567"]) == 0

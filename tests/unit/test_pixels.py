@@ -119,6 +119,19 @@ def test_a_palette_image_is_decoded_to_rgb() -> None:
     assert len(np.unique(rgb)) > 10
 
 
+@pytest.mark.parametrize("scale", [257, 1])
+def test_a_palette_of_16_bits_may_hold_8_bit_entries(scale: int) -> None:
+    index = (phantoms.voxels(1, 16, 12)[0] // 8).astype(np.uint8)
+    ds = phantoms.dataset(index, photometric="PALETTE COLOR", modality="US", sop_class=phantoms.PLANAR["US"])
+    entries = (np.arange(256) * scale).astype("<u2").tobytes()
+    for colour in ("Red", "Green", "Blue"):
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(ds, f"{colour}PaletteColorLookupTableData", entries)
+    data = as_bytes(ds)
+    [rgb] = pixels.decode_frames(located(data), data, [0])
+    np.testing.assert_array_equal(rgb, np.stack([index] * 3, axis=-1))
+
+
 def test_an_unknown_syntax_and_a_damaged_stream_are_told_apart() -> None:
     data = sample("MR_small_jp2klossless.dcm")
     assert reason(located(data, TransferSyntaxUID="1.2.840.10008.1.2.4.100"), data, [0]) is Reason.UNSUPPORTED_SYNTAX

@@ -33,6 +33,16 @@ def test_what_is_written_is_read(store: Store) -> None:
     assert store.sha256("a/b.bin") == "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 
 
+def test_a_private_folder_is_for_this_user_alone_and_one_that_is_there_stays_as_it_is(store: Store) -> None:
+    store.child("new/zone").make_private()
+    folder = store.local_path("new/zone")
+    assert folder is not None
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o750)
+    store.child("new/zone").make_private()
+    assert folder.stat().st_mode & 0o777 == 0o750
+
+
 def test_a_missing_object_is_file_not_found(store: Store) -> None:
     store.write("folder/x", b"")
     for key in ("nothing", "folder", "folder/x/y"):

@@ -1,0 +1,42 @@
+"""The command line of the benchmarks: `python -m benchmarks [chain | scaling | stages]`; unnamed, the first two.
+
+Belongs here: arguments. Does not belong here: any measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks import archive, chain, meter, scaling, stages
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for, print their tables, and keep their figures in bench-out/."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="chain, scaling, stages (default: chain scaling)")
+    parser.add_argument("--data", type=Path, action="append", help="folder of DICOM files for chain")
+    parser.add_argument("--megabytes", type=int, default=archive.MEGABYTES, help="size of chain's archive at least")
+    parser.add_argument("--repetitions", type=int, default=2, help="turns of chain")
+    parser.add_argument("--series", type=int, nargs="+", default=[10, 100, 1000], help="sizes for scaling")
+    arguments = parser.parse_args()
+    names = arguments.names or ["chain", "scaling"]
+    unknown = set(names) - {"chain", "scaling", "stages"}
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    for name in names:
+        print(f"== {name} ==")
+        with tempfile.TemporaryDirectory(prefix="oncurate-bench-") as folder:
+            if name == "chain":
+                data = arguments.data or archive.default_data()
+                figures: object = chain.run(data, Path(folder), arguments.repetitions, arguments.megabytes)
+            elif name == "scaling":
+                figures = scaling.run(Path(folder), arguments.series)
+            else:
+                figures = stages.run()
+        print(f"\n{meter.save(name, figures)}\n")
+
+
+if __name__ == "__main__":
+    main()
