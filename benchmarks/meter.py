@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS = 0.5
 """Between looks at memory; the proportional set size takes the kernel some milliseconds a process."""
 ORPHAN_SECONDS = 30.0
 """After the command's end, until what it left running is stopped."""

@@ -15,13 +15,10 @@ import dask.config
 from distributed import Client, LocalCluster
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.api import ApiServer
 from oncurate.errors import StoreUnreachable, UsageError
-
-SERVER_START_SECONDS = 120
-"""A first start migrates a new database, which takes 6-16 s on two cores; slow machines get more."""
 
 DRAIN_SECONDS = 10
 """For the last events and log lines to reach the server before it stops."""
@@ -37,19 +34,17 @@ def prefect_api() -> Iterator[str]:
     if configured:
         yield configured
         return
-    server = SubprocessASGIServer()
-    server.start(timeout=SERVER_START_SECONDS)
-    os.environ["PREFECT_API_URL"] = server.api_url
-    try:
-        with temporary_settings({PREFECT_API_URL: server.api_url}):
-            try:
-                yield server.api_url
-            finally:
-                EventsWorker.drain_all(timeout=DRAIN_SECONDS)  # what is still queued would wait for the stopped server
-                APILogWorker.drain_all(timeout=DRAIN_SECONDS)
-    finally:
-        del os.environ["PREFECT_API_URL"]
-        server.stop()
+    with ApiServer() as server:
+        os.environ["PREFECT_API_URL"] = server.url
+        try:
+            with temporary_settings({PREFECT_API_URL: server.url}):
+                try:
+                    yield server.url
+                finally:
+                    EventsWorker.drain_all(timeout=DRAIN_SECONDS)  # else the queue would wait for a stopped server
+                    APILogWorker.drain_all(timeout=DRAIN_SECONDS)
+        finally:
+            del os.environ["PREFECT_API_URL"]
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from oncurate.errors import Defect, GateRefused, OncurateError
 from oncurate.provider import Provider
 from oncurate.reasons import Reason
 from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, SourceObject, SourceSeries
+from oncurate.staged import StagedObject
 from oncurate.verdict import GateReport
 from tasks import check, convert, deidentify, harmonise, index, publish, pull, zone
 from tasks.gates import check_gate, refused_rows
@@ -60,6 +61,7 @@ class Stages:
         self.cohort: dict[str, tuple[CohortSeries, CohortVolume]] = {}
         self.native: dict[str, NativeImage] = {}
         self.harmonised: dict[str, HarmonisedImage] = {}
+        self.checked: dict[str, dict[str, Any]] = {}
 
     def pull(self) -> list[SourceObject]:
         """List the source, take what is new, and gate the objects; returns those that go on."""
@@ -178,8 +180,8 @@ class Stages:
         """Measure the volumes, flag outliers within strata, gate; returns the quality rows of the volumes that pass."""
         calls = [{"cohort": x.cohort, "skip": self._skip(x)} for x in lines]
         parts = self._fan_out("check", check.check_batch, calls)
-        metrics = {row["volume_id"]: row["metrics"] for rows in self._rows(parts) for row in rows.rows}
-        measured = [self._quality_row(volume_id, metrics[volume_id]) for volume_id in self._alive()]
+        self.checked = {row["volume_id"]: row for rows in self._rows(parts) for row in rows.rows}
+        measured = [self._quality_row(volume_id, self.checked[volume_id]["metrics"]) for volume_id in self._alive()]
         rows = outliers.flag(measured)
         self.account.refuse(refused_rows(self._gate("quality", tables.to_arrow("quality", rows)), "check"))
         alive = set(self._alive())
@@ -200,6 +202,7 @@ class Stages:
                 list(self.account.outcomes.values()),
                 [self._volume_row(v) for v in alive],
                 quality,
+                [item for v in alive for item in self._objects(v)],
                 {s.SeriesInstanceUID: s for s in cohort},
                 self.gates,
                 self._gate,
@@ -208,6 +211,20 @@ class Stages:
         )
         self._finish("publish", f"release {finished.current.version}, {finished.current.objects} objects")
         return finished
+
+    def _objects(self, volume_id: str) -> list[StagedObject]:
+        """The four objects of a volume, as their stages recorded them."""
+        folder = zone.volume_folder(self.cohort[volume_id][0].subject_id, volume_id)
+        native, harmonised = self.native[volume_id].image, self.harmonised[volume_id].image
+        found = {
+            convert.NATIVE: (native.sha256, native.bytes),
+            harmonise.HARMONISED: (harmonised.sha256, harmonised.bytes),
+            **self.checked[volume_id]["files"],
+        }
+        return [
+            StagedObject(f"{folder}/{name}", zone.staged(f"{folder}/{name}"), sha256, size)
+            for name, (sha256, size) in found.items()
+        ]
 
     def _planned(self, line: Line) -> tuple[SourceSeries, ...]:
         return zone.unpack(self.store.read(line.plan.records), index.Planned).series

@@ -237,6 +237,8 @@ def _keys(header: Header, sop_class: str, spacing_source: str, number: int) -> d
         "instance_number": number,
         "spacing_source": spacing_source,
     }
+    if sop_class in kinds.CT_CLASSES:
+        keys["thickness"] = _rounded(header, "SliceThickness", 3)
     if sop_class in kinds.MR_CLASSES:
         keys["echo_number"] = _rounded(header, "EchoNumbers", 0)
         keys["echo_time"] = _rounded(header, "EchoTime", 2)

@@ -40,6 +40,12 @@ AGES_AGREE_YEARS = 1.5
 
 DAYS_A_YEAR = 365.25
 
+PLACEHOLDERS = frozenset(
+    {"anon", "anonymous", "anonymised", "anonymized", "deidentified", "unknown", "unk", "none", "null", "na", "nn"}
+    | {"nil", "noid", "noname", "nopatientid", "notavailable", "notapplicable", "patient", "patientid", "removed"}
+)
+"""What stands in PatientID, folded to letters and digits, where somebody took the ID away or had none: everybody's."""
+
 _AGE_UNIT_DAYS = {"D": 1.0, "W": 7.0, "M": DAYS_A_YEAR / 12, "Y": DAYS_A_YEAR}  # PS3.5 6.2, VR AS
 
 
@@ -121,8 +127,9 @@ class Keys:
 
 
 def has_patient_id(patient_id: str) -> bool:
-    """Whether a PatientID names anybody: blanks and NULs do not."""
-    return bool(_normalised(patient_id))
+    """Whether a PatientID names anybody: blanks and zeros do not, nor do `PLACEHOLDERS`, which make many people one."""
+    folded = "".join(c for c in _normalised(patient_id).casefold() if c.isalnum())
+    return folded.strip("0") != "" and folded not in PLACEHOLDERS
 
 
 def parse_date(value: object) -> date | None:

@@ -12,8 +12,10 @@ from isal import igzip_lib, isal_zlib
 from oncurate.errors import Defect
 from oncurate.image import Image
 
-COMPRESSION_LEVEL = 3
-"""ISA-L's best: 310 MB/s on noisy CT at a ratio 5 % below gzip's level 6, which does 20 MB/s."""
+COMPRESSION_LEVEL = 2
+"""ISA-L, 0 to 3. Level 3 packs no smaller than 2 (CT, MR and PET volumes, `python -m benchmarks stages`) and is
+slower.
+"""
 
 _GZIP_WINDOW = 31  # zlib's wbits: 32 kB, with a gzip header, which then has no time stamp
 _SLAB_BYTES = 1 << 20  # copied and packed at a time: fits the cache

@@ -265,7 +265,7 @@ def _shared_attributes(units: Sequence[Unit]) -> dict[str, Any]:
     files = {u.instance.object: u.instance for u in units}
     first, *others = (i.attributes for i in files.values())
     shared = {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
-    if any(i.attributes.get(_BURNED_IN) == "YES" for i in files.values()):
+    if any(str(i.attributes.get(_BURNED_IN)).strip().upper() == "YES" for i in files.values()):
         shared[_BURNED_IN] = "YES"  # one image with text is enough to make the volume one
     if any(len(i.frames) > 1 for i in files.values()):
         for keyword, key in _KEY_OF_ATTRIBUTE.items():

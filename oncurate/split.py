@@ -25,6 +25,7 @@ HARD_KEYS = (
     "echo_time",
     "b_value",
     "kernel",
+    "thickness",
     "laterality",
     "view",
 )

@@ -81,10 +81,18 @@ class LocalRoot:
         _copy(self.root / key, local_path)
 
     def copy_from(self, key: str, other: object, other_key: str) -> bool:
-        if isinstance(other, LocalRoot):
-            self.upload(key, other.root / other_key)
-            return True
-        return False
+        """Link the file where that can be: objects are only ever replaced, so two names may share one content."""
+        if not isinstance(other, LocalRoot):
+            return False
+        path, source = self.root / key, other.root / other_key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, path)
+        except FileNotFoundError:
+            raise
+        except OSError:  # the name is taken, or another file system, or one without links
+            self.upload(key, source)
+        return True
 
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()

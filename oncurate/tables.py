@@ -245,7 +245,7 @@ TABLES: dict[str, Table] = {
             ("subject_id",),
             (
                 ("subject_id", TEXT, "Keyed pseudonym of the patient; the same in every table, study and release."),
-                ("subject_id_source", TEXT, "PatientID, or StudyInstanceUID where the provider gave no PatientID."),
+                ("subject_id_source", TEXT, "PatientID, or StudyInstanceUID where that is empty or a placeholder."),
                 ("PatientSex", TEXT, "M, F or O where the header gives one of them."),
                 ("studies", INT, "Curated studies."),
                 ("series", INT, "Curated series."),

@@ -13,7 +13,9 @@ from oncurate import nifti, preview, quality
 from oncurate.describe import volume_json
 from oncurate.errors import Defect
 from oncurate.provider import Provider
-from oncurate.records import HarmonisedImage, NativeImage
+from oncurate.recipe import sha256_hex
+from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage
+from oncurate.store import Store
 from tasks import zone
 from tasks.convert import NATIVE, recorded, volumes_of, where
 from tasks.deidentify import Cohort
@@ -39,21 +41,32 @@ def check_batch(
     done: list[dict[str, Any]] = []
     for series, volume in volumes_of(zone.unpack(store.read(cohort.records), Cohort), skip):
         folder = zone.volume_folder(series.subject_id, volume.volume_id)
-        before = recorded(provider, store, folder, "quality.json", PREVIEW)
+        before = recorded(provider, store, folder, "checked.json", PREVIEW)
         if before is not None and where(provider, store, f"{folder}/{METADATA}") is not None:
-            metrics = json.loads(before)
+            checked = json.loads(before)
         else:
-            native = where(provider, store, f"{folder}/{NATIVE}")
-            if native is None:
-                raise Defect("a native volume that convert reported is not in the work zone")
-            image = nifti.read(native.read(f"{folder}/{NATIVE}"))
-            described = NativeImage.model_validate_json(store.read(zone.staged(f"{folder}/native.json")))
-            harmonised = HarmonisedImage.model_validate_json(store.read(zone.staged(f"{folder}/harmonised.json")))
-            metrics = quality.measure(image, series.Modality, described.value_unit)
-            store.write(
-                zone.staged(f"{folder}/{PREVIEW}"), preview.render(image, series.Modality, described.value_unit)
-            )
-            store.write(zone.staged(f"{folder}/{METADATA}"), volume_json(series, volume, described, harmonised))
-            store.write(zone.staged(f"{folder}/quality.json"), json.dumps(metrics).encode())
-        done.append({"volume_id": volume.volume_id, "metrics": metrics})
+            checked = _check(provider, store, series, volume)
+            store.write(zone.staged(f"{folder}/checked.json"), json.dumps(checked).encode())
+        done.append({"volume_id": volume.volume_id, **checked})
     return zone.save(store, part, {}, Rows(rows=tuple(done)))
+
+
+def _check(provider: Provider, store: Store, series: CohortSeries, volume: CohortVolume) -> dict[str, Any]:
+    """Metrics of one volume, and digest and size of the two files that are written for it."""
+    folder = zone.volume_folder(series.subject_id, volume.volume_id)
+    native = where(provider, store, f"{folder}/{NATIVE}")
+    if native is None:
+        raise Defect("a native volume that convert reported is not in the work zone")
+    image = nifti.read(native.read(f"{folder}/{NATIVE}"))
+    described = NativeImage.model_validate_json(store.read(zone.staged(f"{folder}/native.json")))
+    harmonised = HarmonisedImage.model_validate_json(store.read(zone.staged(f"{folder}/harmonised.json")))
+    written = {
+        PREVIEW: preview.render(image, series.Modality, described.value_unit),
+        METADATA: volume_json(series, volume, described, harmonised),
+    }
+    for name, data in written.items():
+        store.write(zone.staged(f"{folder}/{name}"), data)
+    return {
+        "metrics": quality.measure(image, series.Modality, described.value_unit),
+        "files": {name: [sha256_hex(data), len(data)] for name, data in written.items()},
+    }

@@ -12,6 +12,7 @@ from typing import Any
 
 from oncurate import allowlist, headers, leaks, pixels
 from oncurate.errors import Rejection
+from oncurate.identity import has_patient_id
 from oncurate.plan import plan_series
 from oncurate.provider import Provider
 from oncurate.reasons import Reason
@@ -241,7 +242,7 @@ def _series_row(key: str, instances: list[Instance], planned: SourceSeries, used
     return {
         "series_key": key,
         "Modality": planned.Modality,
-        "has_patient_id": bool(planned.PatientID),
+        "has_patient_id": has_patient_id(planned.PatientID),
         "has_study_date": bool(planned.StudyDate),
         "instances_found": len(instances),
         "instances_planned": used,

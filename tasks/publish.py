@@ -21,16 +21,13 @@ from oncurate.identity import Keys
 from oncurate.ledger import Identity, Place, Sums
 from oncurate.provider import Provider
 from oncurate.reasons import State
-from oncurate.recipe import STAGE_VERSIONS, digest, sha256_hex
+from oncurate.recipe import STAGE_VERSIONS, digest
 from oncurate.records import CohortSeries, Outcome, Record, SourceObject
 from oncurate.staged import About, Current, Staged, StagedObject
 from oncurate.store import Store
 from oncurate.verdict import GateReport
 from tasks import zone
-from tasks.check import METADATA, PREVIEW
-from tasks.convert import NATIVE
 from tasks.guard import stage_task
-from tasks.harmonise import HARMONISED
 from tasks.pull import inputs_digest
 
 SOFTWARE = ("pydicom", "SimpleITK", "numpy", "pyarrow", "prefect", "dask", "great-expectations", "isal", "python-gdcm")
@@ -120,6 +117,7 @@ def publish(
     outcomes: Sequence[Outcome],
     volumes: Sequence[dict[str, Any]],
     quality: Sequence[dict[str, Any]],
+    staged_objects: Sequence[StagedObject],
     cohort: Mapping[str, CohortSeries],
     gates: Mapping[str, GateReport],
     gate: Callable[[str, pa.Table], GateReport],
@@ -131,7 +129,6 @@ def publish(
     work.write(zone.LEDGER, tables.to_parquet("ledger", rows))
     sums = ledger.counts(rows)
     _refuse_share(provider, sums)
-    staged_objects = _objects(work, target, volumes)
     own = describe.cohort_tables(cohort.values(), volumes)
     named = {"volumes": list(volumes), "quality": list(quality), **own}
     staged = Staged(
@@ -179,22 +176,6 @@ def _refuse_share(provider: Provider, sums: Sums) -> None:
             f"{share:.1%} of the files are quarantined, more than the limit of {provider.limits.refused_share:.1%} "
             "(limits.refused_share); `oncurate quarantine` says why"
         )
-
-
-def _objects(work: Store, target: Store, volumes: Sequence[Mapping[str, Any]]) -> list[StagedObject]:
-    """The objects of every volume: digests of images come from their record, those of the small files from their
-    bytes.
-    """
-    staged = []
-    for row in volumes:
-        folder = zone.volume_folder(row["subject_id"], row["volume_id"])
-        known = {NATIVE: row["native_sha256"], HARMONISED: row["harmonised_sha256"]}
-        for name in (NATIVE, HARMONISED, PREVIEW, METADATA):
-            key = f"{folder}/{name}"
-            held = work.child("stage") if work.exists(zone.staged(key)) else target
-            sha256 = known.get(name) or sha256_hex(held.read(key))
-            staged.append(StagedObject(key=key, work_key=zone.staged(key), sha256=sha256, bytes=held.size(key)))
-    return staged
 
 
 def _facts(
@@ -257,7 +238,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _tidy(work: Store, objects: Sequence[StagedObject]) -> None:
-    """Remove the staged images that the target now holds, verified; their records stay, so no work is done again."""
+    """Remove the staged objects that the target now holds, verified; their records stay, so no work is done again."""
     for item in objects:
-        if item.key.endswith((NATIVE, HARMONISED)) and work.exists(item.work_key):
-            work.delete(item.work_key)
+        work.delete(item.work_key)

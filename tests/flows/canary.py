@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,37 @@ NUMBERS = (NUMBER, NUMBER // 10)
 MARKERS = (TEXT, NAME, str(NUMBER // 10), str(SINGLE), DATE, "1851-05-17", "173519.7351", "17:35:19")
 
 _KEPT = frozenset(
-    ["SpecificCharacterSet", "SOPClassUID", "Modality", "ImageType", "PhotometricInterpretation", "PresentationIntentType", "BurnedInAnnotation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "RescaleSlope", "RescaleIntercept", "RescaleType", "Units", "DecayCorrection", "CorrectedImage", "PatientWeight", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SequenceOfUltrasoundRegions", "RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", "LossyImageCompression", "NumberOfFrames", "DataSetTrailingPadding", "InstanceNumber", "EncryptedAttributesSequence"]
+    [
+        "SpecificCharacterSet",
+        "SOPClassUID",
+        "Modality",
+        "ImageType",
+        "PhotometricInterpretation",
+        "PresentationIntentType",
+        "BurnedInAnnotation",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "NominalScannedPixelSpacing",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+        "Units",
+        "DecayCorrection",
+        "CorrectedImage",
+        "PatientWeight",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+        "SequenceOfUltrasoundRegions",
+        "RadiopharmaceuticalInformationSequence",
+        "ModalityLUTSequence",
+        "LossyImageCompression",
+        "NumberOfFrames",
+        "DataSetTrailingPadding",
+        "InstanceNumber",
+        "EncryptedAttributesSequence",
+    ]
 )
 """What decides what an image is and where its voxels lie, or is planted by hand."""
 _BINARY = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN"})
@@ -192,13 +223,13 @@ def _value(vr: str, number: int) -> Any:
     return values.get(vr, f"{TEXT}{number} {NAME} {TEXT}")
 
 
-class _unchecked:
+@contextmanager
+def _unchecked() -> Iterator[None]:
     """pydicom writes what is planted although it breaks the rules of the elements' VRs."""
-
-    def __enter__(self) -> None:
-        settings = config.settings
-        self._before = (settings.reading_validation_mode, settings.writing_validation_mode)
-        settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE
-
-    def __exit__(self, *_: object) -> None:
-        config.settings.reading_validation_mode, config.settings.writing_validation_mode = self._before
+    settings = config.settings
+    before = (settings.reading_validation_mode, settings.writing_validation_mode)
+    settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE
+    try:
+        yield
+    finally:
+        settings.reading_validation_mode, settings.writing_validation_mode = before

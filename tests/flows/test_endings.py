@@ -92,7 +92,9 @@ def test_a_bug_in_a_task_leaves_no_value_in_prefect(dask: str, tmp_path: Path) -
     state = broken_flow(return_state=True)
     with get_client(sync_client=True) as client:
         runs = client.read_task_runs()
-    (task_run,) = [r for r in runs if r.name == "convert 1 of 1" and r.state and r.state.is_failed() and r.state.message]
+    (task_run,) = [
+        r for r in runs if r.name == "convert 1 of 1" and r.state and r.state.is_failed() and r.state.message
+    ]
     assert "ValueError" in task_run.state.message
     assert MARKER not in f"{task_run} {state}"
     with pytest.raises(Defect) as caught:

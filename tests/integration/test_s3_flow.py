@@ -81,7 +81,6 @@ def test_a_data_set_lives_in_buckets(aws: S3Server, dask: str, tmp_path: Path) -
         ({"target": "s3://no-such-bucket/x", "work": "work"}, {}, "no-such-bucket"),
         ({"source": "s3://no-such-bucket/x"}, {}, "no-such-bucket"),
         ({"target": "s3://curated/x", "work": "work"}, {"AWS_SECRET_ACCESS_KEY": "wrong"}, "curated"),
-        ({"source": "s3://source/nothing-here"}, {}, "nothing-here"),
     ],
 )
 def test_a_bucket_that_cannot_be_used_ends_with_a_sentence(
@@ -97,3 +96,9 @@ def test_a_bucket_that_cannot_be_used_ends_with_a_sentence(
     assert word in line
     assert "Traceback" not in ended.stderr
     assert s3.secret_key not in ended.stderr
+
+
+def test_an_empty_prefix_is_no_source(s3: S3Server, tmp_path: Path) -> None:
+    ended = oncurate("inspect", s3.url("source", "nothing-here"), home=tmp_path, extra=s3.environment)
+    assert ended.returncode == 4
+    assert ended.stderr.strip() == "oncurate: the source s3://source/nothing-here does not exist or is empty"

@@ -183,6 +183,13 @@ def test_a_patient_without_id_is_named_after_the_study():
     assert cohort.StudyInstanceUID == KEYS.uid(cohort_study)
 
 
+def test_a_placeholder_does_not_make_two_patients_one():
+    one, _, _ = to_cohort(series(ct(PatientID="ANONYMOUS", StudyInstanceUID="1.2.3")), KEYS, RECIPE, POLICY)
+    other, _, _ = to_cohort(series(ct(PatientID="ANONYMOUS", StudyInstanceUID="1.2.4")), KEYS, RECIPE, POLICY)
+    assert one.subject_id != other.subject_id
+    assert one.subject_id_source == "StudyInstanceUID"
+
+
 def test_dates_can_be_removed():
     cohort, rows, _ = to_cohort(series(ct()), KEYS, RECIPE, DeidentifyPolicy(dates="removed"))
     assert cohort.StudyDate is None

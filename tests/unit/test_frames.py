@@ -81,6 +81,15 @@ def test_groups_must_match_the_number_of_frames() -> None:
     )
 
 
+def test_slice_thickness_tells_ct_apart_up_to_rounding() -> None:
+    def thickness(value: float | None, sop_class: str = phantoms.CT) -> object:
+        ds = phantoms.dataset(sop_class=sop_class, SliceThickness=value, RescaleSlope=1, RescaleIntercept=0)
+        return frames.frames_of(frames.headers_of(ds, 1), sop_class)[0].keys.get("thickness")
+
+    assert thickness(1.25) == thickness(1.2500001) != thickness(5.0)
+    assert thickness(None) is thickness(5.0, phantoms.MR) is None
+
+
 def test_one_position_for_many_frames_is_the_place_of_none_of_them() -> None:
     place = {"ImagePositionPatient": [1.0, 2.0, 3.0], "ImageOrientationPatient": list(phantoms.AXIAL)}
     ds = phantoms.dataset(phantoms.voxels(3, 8, 6), modality="MR", sop_class=phantoms.MR, **place)

@@ -118,3 +118,13 @@ def test_what_is_made_of_source_digests_is_keyed(keys):
         assert given != getattr(other, name)(content)
     assert re.fullmatch(r"[a-z2-7]{52}", keys.volume_id([]))
     assert re.fullmatch(r"[0-9a-f]{64}", keys.inputs_digest([]))
+
+
+@pytest.mark.parametrize("name", ["", " \0", "0000", "ANON", "Anonymized^", "Un-Known", "n/a", "---", "No ID"])
+def test_a_placeholder_names_nobody(name):
+    assert not identity.has_patient_id(name)
+
+
+@pytest.mark.parametrize("name", ["ANON-0042", "7", "0007", "Unknown 3", "\u738b\u4e94"])
+def test_whatever_may_be_one_persons_names_somebody(name):
+    assert identity.has_patient_id(name)

@@ -42,6 +42,22 @@ def test_a_regular_series_is_one_volume_in_order_along_the_normal() -> None:
     assert volume.attributes == {"KVP": 120.0, "SliceThickness": 2.0}
 
 
+def test_interleaved_reconstructions_of_two_thicknesses_are_two_volumes() -> None:
+    thin = made.stack(ZS, keys={"thickness": 1.0})
+    thick = made.stack([z + 1 for z in ZS], first=10, keys={"thickness": 5.0})
+    volumes, outcomes = plan(thin + thick)
+    assert not outcomes
+    assert [(len(v.slices), v.split_by) for v in volumes] == [(4, ("thickness",))] * 2
+
+
+@pytest.mark.parametrize("stated", ["YES", "Yes", "yes "])
+def test_one_image_with_text_makes_its_volume_one(stated: str) -> None:
+    instances = made.stack(ZS, attributes={"BurnedInAnnotation": "NO"})
+    instances[2] = instances[2].model_copy(update={"attributes": {"BurnedInAnnotation": stated}})
+    [volume], _ = plan(instances)
+    assert volume.attributes["BurnedInAnnotation"] == "YES"
+
+
 def test_only_shared_attributes_stay() -> None:
     instances = made.stack(ZS)
     instances[1] = instances[1].model_copy(update={"attributes": {"KVP": 100.0, "SliceThickness": 2.0}})
