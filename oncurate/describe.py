@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from oncurate.identity import AGE_POOLED_YEARS
 from oncurate.recipe import canonical_json
 from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage
 from oncurate.tables import TECHNICAL
@@ -29,6 +30,10 @@ FACTS = (
     "gantry_tilt_degrees",
     "regularly_spaced_3d_volume",
 )
+
+
+AGE = "patient_age_years"
+"""Only the studies table shows ages: what may be shown of one depends on the subject's other studies."""
 
 
 def volume_row(
@@ -106,7 +111,7 @@ def volume_json(series: CohortSeries, volume: CohortVolume, native: NativeImage,
         "FrameOfReferenceUID": series.FrameOfReferenceUID or None,
         "Modality": series.Modality,
         "kind": planned.kind,
-        "attributes": planned.attributes,
+        "attributes": {k: v for k, v in planned.attributes.items() if k != AGE},
         "geometry": {"coordinates": "LPS mm", **planned.geometry.model_dump(mode="json")},
         "split_by": list(planned.split_by),
         "slices": [
@@ -131,8 +136,8 @@ def cohort_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows of the `subjects`, `studies` and `series` tables for the volumes that are released.
 
-    `days_from_baseline` counts from the subject's first study among them, so it is computed here, over the whole
-    release.
+    Computed over the whole release: `days_from_baseline` counts from the subject's first study in it, and a subject
+    with an age over 89 shows no exact age at all, as the days between studies would tell the other one.
     """
     released: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in volume_rows:
@@ -147,17 +152,17 @@ def cohort_tables(
         subject: min((s.StudyDate for s in members if s.StudyDate), default=None)
         for subject, members in subjects.items()
     }
+    study_rows = [
+        _study_row(members, released, baseline[members[0].subject_id]) for _, members in sorted(studies.items())
+    ]
+    pooled = {row["subject_id"] for row in study_rows if row[AGE] == AGE_POOLED_YEARS}
+    for row in study_rows:
+        if row["subject_id"] in pooled and row[AGE] != AGE_POOLED_YEARS:
+            row[AGE] = None
     return {
-        "series": sorted(
-            (_series_row(s, released[uid]) for uid, s in kept.items()), key=lambda r: r["SeriesInstanceUID"]
-        ),
-        "studies": sorted(
-            (_study_row(members, released, baseline[members[0].subject_id]) for members in studies.values()),
-            key=lambda r: r["study_id"],
-        ),
-        "subjects": sorted(
-            (_subject_row(members, released) for members in subjects.values()), key=lambda r: r["subject_id"]
-        ),
+        "series": [_series_row(s, released[uid]) for uid, s in sorted(kept.items())],
+        "studies": study_rows,
+        "subjects": [_subject_row(members, released) for _, members in sorted(subjects.items())],
     }
 
 
@@ -196,7 +201,7 @@ def _study_row(
         "StudyInstanceUID": first.StudyInstanceUID,
         "StudyDate": study_date,
         "days_from_baseline": days,
-        "patient_age_years": next((a for s in members if (a := _first(s, "patient_age_years")) is not None), None),
+        AGE: next((a for s in members if (a := _first(s, AGE)) is not None), None),
         "modalities": sorted({s.Modality for s in members}),
         "series": len(members),
         "volumes": sum(len(released[s.SeriesInstanceUID]) for s in members),

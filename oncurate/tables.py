@@ -262,7 +262,11 @@ TABLES: dict[str, Table] = {
                 ("StudyInstanceUID", TEXT, "The cohort's study UID."),
                 ("StudyDate", TEXT, "Shifted by the subject's keyed number of days, YYYYMMDD."),
                 ("days_from_baseline", INT, "Days since the subject's first study in this release."),
-                ("patient_age_years", REAL, "Age at the study; 90 stands for all ages over 89."),
+                (
+                    "patient_age_years",
+                    REAL,
+                    "Age at the study; 90 is over 89, and then all others of the subject are null.",
+                ),
                 ("modalities", TEXTS, "Modalities of its curated series."),
                 ("series", INT, "Curated series."),
                 ("volumes", INT, "Curated volumes."),

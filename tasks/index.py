@@ -107,19 +107,22 @@ def header_batch(provider: Provider, batch: str, number: int, total: int) -> Par
             outcomes.append(refused(source_path, STAGE, Rejection(Reason.UNREADABLE_FILE, "gone since it was listed")))
             continue
         instances.append(instance)
-        rows.append(
-            {
-                "source_path": source_path,
-                "object": sha256,
-                "bytes": size,
-                "patient": patient_key(instance),
-                "series": series_key(instance),
-                "StudyInstanceUID": instance.StudyInstanceUID,
-                "SOPInstanceUID": instance.SOPInstanceUID,
-                "SeriesInstanceUID": instance.SeriesInstanceUID,
-            }
-        )
+        rows.append(header_row(instance))
     return zone.save(store, part, Headers(instances=tuple(instances)), Rows(rows=tuple(rows), outcomes=tuple(outcomes)))
+
+
+def header_row(instance: Instance) -> dict[str, Any]:
+    """What the flow process needs to know of an instance: who it belongs to, by digests, and its size."""
+    return {
+        "source_path": instance.source_path,
+        "object": instance.object,
+        "bytes": instance.bytes,
+        "patient": patient_key(instance),
+        "series": series_key(instance),
+        "StudyInstanceUID": instance.StudyInstanceUID,
+        "SOPInstanceUID": instance.SOPInstanceUID,
+        "SeriesInstanceUID": instance.SeriesInstanceUID,
+    }
 
 
 def inconsistent(rows: Iterable[Mapping[str, str]]) -> list[Outcome]:

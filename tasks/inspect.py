@@ -16,7 +16,7 @@ from oncurate.plan import plan_series
 from oncurate.reasons import Reason
 from oncurate.records import Instance
 from oncurate.store import Store
-from tasks.index import PixelDigests, patient_key, series_key
+from tasks.index import PixelDigests, header_row, inconsistent, patient_key, series_key
 from tasks.reading import open_object
 
 
@@ -25,7 +25,7 @@ def inspect(source: str) -> dict[str, Any]:
     headers.quiet()
     files = size = 0
     reasons: Counter[Reason] = Counter()
-    found: dict[str, list[Instance]] = defaultdict(list)
+    read: list[Instance] = []
     with tempfile.TemporaryDirectory(prefix="oncurate-inspect-") as folder:
         zone = Store(folder)
         for listed in sources.list_objects(source):
@@ -48,6 +48,12 @@ def inspect(source: str) -> dict[str, Any]:
                 except Rejection as refusal:
                     reasons[refusal.reason] += 1
                     continue
+                read.append(instance)
+        contradicting = {o.key for o in inconsistent([header_row(instance) for instance in read])}
+        reasons[Reason.INCONSISTENT_IDENTITY] += len(contradicting)
+        found: dict[str, list[Instance]] = defaultdict(list)
+        for instance in read:
+            if instance.source_path not in contradicting:
                 found[series_key(instance)].append(instance)
         digests = PixelDigests()
         rows: dict[str, Counter[str]] = defaultdict(Counter)
@@ -67,5 +73,5 @@ def inspect(source: str) -> dict[str, Any]:
         "modalities": [
             {"modality": m, **{k: rows[m][k] for k in ("series", "volumes", "planar", "files")}} for m in sorted(rows)
         ],
-        "reasons": {r.value: n for r, n in sorted(reasons.items())},
+        "reasons": {r.value: n for r, n in sorted(reasons.items()) if n},
     }

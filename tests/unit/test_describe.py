@@ -163,3 +163,16 @@ def test_a_study_lists_its_modalities_once() -> None:
     rows = [volume_row(s, v, NATIVE, None) for s in members for v in s.volumes]
     (study,) = cohort_tables(members, rows)["studies"]
     assert (study["modalities"], study["series"], study["volumes"]) == (["CT", "PT"], 3, 3)
+
+
+def test_an_age_over_89_hides_the_other_ages_of_the_subject_and_no_age_is_in_volume_json() -> None:
+    young, old, other = (volume(n, patient_age_years=a) for n, a in (("a", 85.0), ("b", 90.0), ("c", 60.0)))
+    members = [
+        series("1", young, study="first", subject="x"),
+        series("2", old, study="second", subject="x"),
+        series("3", other, study="third", subject="y"),
+    ]
+    rows = [volume_row(s, v, NATIVE, None) for s in members for v in s.volumes]
+    ages = {row["study_id"]: row["patient_age_years"] for row in cohort_tables(members, rows)["studies"]}
+    assert ages == {"first": None, "second": 90.0, "third": 60.0}
+    assert b"age" not in volume_json(members[0], young, NATIVE, HARMONISED).replace(b"image", b"")
