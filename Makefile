@@ -11,8 +11,9 @@ env: $(STAMP)
 $(STAMP): requirements.lock pyproject.toml
 	@echo "building $(VENV) from requirements.lock (about two minutes on a first run)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null || (echo "the lock is not complete: make lock"; exit 1)
 	@touch $(STAMP)
 
 demo: env  ## the whole job on real images that packages ship; ends with what was curated, refused and why
