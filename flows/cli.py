@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from oncurate import tables
-from oncurate.errors import Defect, OncurateError, StoreUnreachable
+from oncurate.errors import OncurateError, StoreUnreachable
+from oncurate.guard import guarded
 from oncurate.provider import Provider, read
 from oncurate.reasons import Reason
 from oncurate.store import Store
@@ -48,15 +49,10 @@ def main() -> None:
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     try:
-        app()
+        guarded("a defect of ours", app)()
     except OncurateError as error:
         print(f"oncurate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except Exception as error:  # noqa: BLE001 - its text may quote a header value; only kind and place may leave
-        from tasks.guard import describe
-
-        print(f"oncurate: a defect of ours: {describe(error)}", file=sys.stderr)
-        sys.exit(Defect.exit_code)
 
 
 @app.command()

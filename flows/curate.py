@@ -19,11 +19,10 @@ from flows import progress
 from flows.engine import dask_cluster, prefect_api
 from flows.progress import Reporter
 from flows.stages import Stages
-from oncurate.errors import Defect, OncurateError
+from oncurate.guard import guarded
 from oncurate.lease import Lease
 from oncurate.provider import Provider, read
 from tasks import zone
-from tasks.guard import describe
 from tasks.prepare import prepare
 from tasks.publish import Finished, finished_before, nothing_new
 from tasks.pull import inputs_digest
@@ -61,25 +60,22 @@ def curate(provider_file: str, dask: str | None = None) -> dict[str, Any]:
     `provider_file` is a path that the process running the flow can read; `dask` is the address of a cluster that exists
     (default: one worker process a core). Returns counts, never data.
     """
-    provider = read(Path(provider_file))
-    try:
-        prepare(provider)
-        with (
-            Lease(zone.work(provider)) as lease,
-            dask_cluster(dask) as (address, workers),
-            progress.current(),
-            tags("oncurate", f"dataset:{provider.dataset}", f"country:{provider.provider.country}"),
-        ):
-            zone.work(provider).sweep()
-            on_dask = stages.with_options(task_runner=DaskTaskRunner(address=address))
-            finished = on_dask(provider, workers)
-            lease.ensure()
-    except OncurateError:
-        raise
-    except Exception as error:  # noqa: BLE001 - its text may quote a header value; only kind and place may leave
-        raise Defect(describe(error)) from None
+    return guarded("the flow", _curate)(read(Path(provider_file)), dask).model_dump(mode="json")
+
+
+def _curate(provider: Provider, dask: str | None) -> Finished:
+    prepare(provider)
+    with (
+        Lease(zone.work(provider)) as lease,
+        dask_cluster(dask) as (address, workers),
+        progress.current(),
+        tags("oncurate", f"dataset:{provider.dataset}", f"country:{provider.provider.country}"),
+    ):
+        zone.work(provider).sweep()
+        finished = stages.with_options(task_runner=DaskTaskRunner(address=address))(provider, workers)
+        lease.ensure()
     _show(provider, finished)
-    return finished.model_dump(mode="json")
+    return finished
 
 
 def run_here(provider_file: Path, dask: str | None, quiet: bool) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Stages:
     def convert(self, lines: Sequence[Line]) -> None:
         """Write the volumes on their acquired grid, gated."""
         calls = [{"cohort": x.cohort, "plan": x.plan, "skip": self._skip(x)} for x in lines]
-        self.native = self._volumes("convert", convert.convert_batch, calls, "native", NativeImage)
+        self.native = self._volumes("convert", convert.convert_batch, calls, convert.RECORD, NativeImage)
         self._open_cohort(lines)
         self.account.refuse(refused_rows(self._gate("volumes", self._volume_table()), "convert"))
         self._finish(
@@ -171,7 +171,9 @@ class Stages:
     def harmonise(self, lines: Sequence[Line]) -> None:
         """Write the volumes on their profile's grid, gated."""
         calls = [{"cohort": x.cohort, "skip": self._skip(x)} for x in lines]
-        self.harmonised = self._volumes("harmonise", harmonise.harmonise_batch, calls, "harmonised", HarmonisedImage)
+        self.harmonised = self._volumes(
+            "harmonise", harmonise.harmonise_batch, calls, harmonise.RECORD, HarmonisedImage
+        )
         self.account.refuse(refused_rows(self._gate("harmonised", self._volume_table()), "harmonise"))
         size = sum(h.image.bytes for h in self.harmonised.values())
         self._finish("harmonise", f"{len(self._alive())} volumes, {size / 1e6:.1f} MB")
@@ -180,7 +182,7 @@ class Stages:
         """Measure the volumes, flag outliers within strata, gate; returns the quality rows of the volumes that pass."""
         calls = [{"cohort": x.cohort, "skip": self._skip(x)} for x in lines]
         parts = self._fan_out("check", check.check_batch, calls)
-        self.checked = {row["volume_id"]: row for rows in self._rows(parts) for row in rows.rows}
+        self.checked = {r["volume_id"]: r[check.RECORD] for rows in self._rows(parts) for r in rows.rows}
         measured = [self._quality_row(volume_id, self.checked[volume_id]["metrics"]) for volume_id in self._alive()]
         rows = outliers.flag(measured)
         self.account.refuse(refused_rows(self._gate("quality", tables.to_arrow("quality", rows)), "check"))

@@ -1,24 +1,21 @@
-"""How every stage's batch becomes a Prefect task: names, tags, retries, and the guard that keeps messages clean.
+"""How every stage's batch becomes a Prefect task: names, tags, retries, and what its process must do first.
 
-Belongs here: the task decorator, and the one place that catches everything: an unexpected exception's text may quote a
-header value, and Prefect stores that text as the state's message, so only its kind and place go on. Does not belong
-here: what a stage does.
+Belongs here: the task decorator. Does not belong here: what a stage does, or keeping messages clean (`oncurate.guard`).
 """
 
 from __future__ import annotations
 
 import functools
 import gc
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from oncurate.errors import Defect, OncurateError, StoreUnreachable
+from oncurate.errors import OncurateError, StoreUnreachable
+from oncurate.guard import guarded
 from oncurate.headers import quiet
 
 RETRIES = 2
@@ -30,17 +27,6 @@ GARBAGE_THRESHOLD = 50_000
 """
 
 
-def describe(error: BaseException) -> str:
-    """Kind of an exception and where it was raised, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    ours = [f for f in frames if Path(f.filename).parent.name in {"oncurate", "tasks", "expectations"}]
-    via = (
-        f", called from {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours and ours[-1] is not frames[-1] else ""
-    )
-    return f"{type(error).__name__}{where}{via}"
-
-
 @functools.cache
 def _settle() -> None:
     """Once a process: what imports made stays for good, and records are not cyclic, so look for garbage less often."""
@@ -49,19 +35,14 @@ def _settle() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD)
 
 
-def guarded(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with every unexpected exception replaced by a `Defect` that holds no value."""
+def settled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, before which its process falls silent about headers and settles."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         quiet()
         _settle()
-        try:
-            return function(*args, **kwargs)
-        except OncurateError:
-            raise
-        except Exception as error:  # noqa: BLE001 - its text may quote a header value; only kind and place may leave
-            raise Defect(f"stage {stage}: {describe(error)}") from None
+        return function(*args, **kwargs)
 
     return run
 
@@ -82,7 +63,7 @@ def stage_task(stage: str, run_name: str | None = None, retries: int = RETRIES) 
 
     def decorate(function: Callable[..., Any]) -> Any:
         return task(
-            guarded(stage, function),
+            guarded(f"stage {stage}", settled(function)),
             name=stage,
             task_run_name=run_name or f"{stage} {{number}} of {{total}}",
             tags=["oncurate", f"stage:{stage}"],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from oncurate.errors import Defect, GateRefused, StoreUnreachable
+from oncurate.guard import guarded
 from tasks import guard
 
 MARKER = "DOE^JANE"
@@ -23,7 +24,7 @@ def fails_with(error: BaseException):
             inner.add_note(MARKER)
             raise error from inner
 
-    return guard.guarded("convert", function)
+    return guarded("stage convert", function)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_errors_of_ours_pass_as_they_are(kind: type[Exception]) -> None:
         raise error
 
     with pytest.raises(kind) as caught:
-        guard.guarded("pull", function)()
+        guarded("pull", function)()
     assert caught.value is error
 
 
@@ -65,7 +66,7 @@ def test_the_place_of_ours_that_called_a_library_is_named() -> None:
     from oncurate.recipe import canonical_json
 
     with pytest.raises(Defect) as caught:
-        guard.guarded("index", lambda: canonical_json({"x": object()}))()
+        guarded("index", lambda: canonical_json({"x": object()}))()
     assert "called from recipe.py:" in str(caught.value)
 
 
