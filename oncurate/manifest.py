@@ -6,7 +6,6 @@ release has, or what to do about one that is damaged.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from oncurate import tables
 from oncurate.records import Record
@@ -72,7 +70,7 @@ def encode(entries: Iterable[Entry]) -> bytes:
 def decode(data: bytes) -> list[Entry]:
     """The entries of a manifest; `DamagedManifest` if it is none, or if a path in it leads out of the data set."""
     try:
-        columns = pq.read_table(io.BytesIO(data), columns=list(Entry._fields)).to_pydict()
+        columns = tables.read_columns(data, Entry._fields).to_pydict()
         entries = [Entry(*values) for values in zip(*(columns[name] for name in Entry._fields), strict=True)]
     except (pa.ArrowException, OSError, KeyError):
         raise DamagedManifest("not a Parquet file with the columns of a manifest") from None

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oncurate.staged import Content, Counts
+from oncurate.tables import read_columns
 
 MINIMUM_CELL = 5
 """Subjects. Smaller groups are not counted in public text (minimum cell count of the OMOP network's tools)."""
@@ -116,7 +117,7 @@ def disclosed(groups: Mapping[str, int]) -> dict[str, str]:
 
 
 def _read(data: bytes, *columns: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(data), columns=list(columns))
+    return read_columns(data, columns)
 
 
 def _stated(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -7,7 +7,7 @@ DICOM attributes keep their PascalCase keyword; columns that oncurate computes a
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -350,6 +350,18 @@ def to_parquet(name: str, rows: Iterable[Mapping[str, Any]]) -> bytes:
     return out.getvalue()
 
 
+def read_columns(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a Parquet file, or only some of its columns; `pyarrow.ArrowInvalid` if one of them is missing.
+
+    Read in this thread: `pyarrow.parquet.read_table` starts threads of its own, and a process that ends soon after
+    aborts now and then ("terminate called without an active exception").
+    """
+    with pq.ParquetFile(io.BytesIO(data), pre_buffer=False) as file:
+        if columns is not None and not set(columns) <= set(file.schema_arrow.names):
+            raise pa.ArrowInvalid("a column is missing")
+        return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+
+
 def from_parquet(data: bytes) -> list[dict[str, Any]]:
     """The rows of a Parquet file."""
-    return pq.read_table(io.BytesIO(data)).to_pylist()
+    return read_columns(data).to_pylist()

@@ -6,14 +6,12 @@ not belong here: mending anything. A damaged release is a report with problems, 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from oncurate import committed, manifest
+from oncurate import committed, manifest, tables
 from oncurate.errors import UsageError
 from oncurate.manifest import Entry, Finding, Problem
 from oncurate.recipe import sha256_hex
@@ -108,7 +106,7 @@ def _dangling(dataset_store: Store, version: str, listed: set[str]) -> Iterable[
     """Paths in the volumes table that the manifest does not know."""
     key = table_key(version, "volumes")
     try:
-        table = pq.read_table(io.BytesIO(dataset_store.read(key)), columns=list(PATH_COLUMNS))
+        table = tables.read_columns(dataset_store.read(key), PATH_COLUMNS)
         paths = {path for column in table.columns for path in column.to_pylist() if path}
     except FileNotFoundError:
         return [] if key in listed else [Problem(finding=Finding.MISSING, path=key)]

@@ -66,7 +66,7 @@ def stage_task(stage: str, run_name: str | None = None, retries: int = RETRIES) 
             guarded(f"stage {stage}", settled(function)),
             name=stage,
             task_run_name=run_name or f"{stage} {{number}} of {{total}}",
-            tags=["oncurate", f"stage:{stage}"],
+            tags=["oncurate"],  # one set for all: Prefect opens a client for each distinct set of tags, half a second
             retries=retries,
             retry_delay_seconds=exponential_backoff(backoff_factor=2),
             retry_jitter_factor=0.5,
