@@ -51,11 +51,12 @@ class S3Root:
         return _filesystem().cat_file(self._path(key), start=start or None, end=stop)
 
     def write(self, key: str, data: bytes) -> None:
-        self._put(key, data, "overwrite")
+        self._put(key, data, "overwrite", _parts(len(data)))
 
     def create(self, key: str, data: bytes) -> None:
         try:
-            self._put(key, data, "create")
+            # one request whatever the size: of racers that complete uploads in parts, some servers let two win
+            self._put(key, data, "create", {"chunksize": max(len(data), _PART_BYTES), "max_concurrency": 1})
         except OSError as error:
             # a refused condition is code 412 on some servers, which s3fs turns into a bare EINVAL
             if error.errno == errno.EINVAL and self.exists(key):
@@ -141,8 +142,8 @@ class S3Root:
             return f"cannot be reached: {server} does not answer ({code or type(error).__name__})"
         return f"cannot be used: {server} reports {code or type(error).__name__}"
 
-    def _put(self, key: str, data: bytes, mode: str) -> None:
-        _filesystem().pipe_file(self._path(key), data, mode=mode, **_parts(len(data)), **_content_type(key))
+    def _put(self, key: str, data: bytes, mode: str, parts: dict[str, int]) -> None:
+        _filesystem().pipe_file(self._path(key), data, mode=mode, **parts, **_content_type(key))
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         return _filesystem().call_s3(method, Bucket=self.bucket, **arguments)

@@ -39,6 +39,7 @@ def _rows(dataset: Store, version: str) -> dict[str, tuple[Any, ...]]:
     return {r["volume_id"]: (r["native_sha256"], r["harmonised_sha256"], r["subject_id"]) for r in rows}
 
 
+@pytest.mark.slow
 def test_a_data_set_lives_in_buckets(aws: S3Server, dask: str, tmp_path: Path) -> None:
     from flows.curate import curate
 
