@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="chain, scaling, stages (default: chain scaling)")
     parser.add_argument("--data", type=Path, action="append", help="folder of DICOM files for chain")
     parser.add_argument("--megabytes", type=int, default=archive.MEGABYTES, help="size of chain's archive at least")
-    parser.add_argument("--repetitions", type=int, default=2, help="turns of chain")
+    parser.add_argument("--repetitions", type=int, default=1, help="turns of chain")
     parser.add_argument("--series", type=int, nargs="+", default=[10, 100, 1000], help="sizes for scaling")
     arguments = parser.parse_args()
     names = arguments.names or ["chain", "scaling"]
