@@ -22,9 +22,19 @@ _PRIVACY = """\
   between patients: intervals are true, calendar dates are not. Ages over 89 are given as 90.
 - Of the image headers only technical attributes on an allow-list remain, and of those only values that were recognised:
   no name, no number of a record, no free text, no institution.
-- What was written was read again and searched for the identifying values of the source before it was released. Images
-  with text burned into the pixels, or of a kind that often has it, were refused.
+- What was written was read again and searched for the identifying values of the source before it was released.
+- {burned_in} Pixels themselves were not searched for text.
 - Faces were not removed from images of the head."""
+
+_BURNED_IN = {
+    "quarantine": (
+        "Images whose header says that text is burned into them were refused, and so was ultrasound unless its header "
+        "declares where the image lies (all else is blanked) or rules text out; other "
+        "images whose header is silent passed."
+    ),
+    "trust": "The provider declared its images free of burned-in text, so none was refused for it or blanked.",
+}
+"""What the card says of text in pixels, by the policy of de-identification."""
 
 _FILES = """\
 | file, relative to the data set | what it is |
@@ -78,7 +88,7 @@ def render(record: ReleaseRecord, facts: Summary, gates: Mapping[str, bytes]) ->
         _section("How the values and grids were made", _making(record, facts)),
         _section("What was refused, and why", _refused(record)),
         _section("Quality gates", _gates(gates)),
-        _section("Privacy", _PRIVACY),
+        _section("Privacy", _PRIVACY.format(burned_in=_BURNED_IN[_burned_in_policy(record)])),
         _section("What is where", _FILES.replace("{folder}", where)),
         _section("How to read it", _READING.replace("{folder}", where)),
         _section("Terms of use", _terms(record)),
@@ -188,6 +198,10 @@ def _gates(gates: Mapping[str, bytes]) -> str:
 def _terms(record: ReleaseRecord) -> str:
     terms = _text(record.access_rights) or "As agreed with the provider."
     return f"{terms}\n\nContact: {_text(record.contact)}" if record.contact else terms
+
+
+def _burned_in_policy(record: ReleaseRecord) -> str:
+    return record.parameters.get("deidentify", {}).get("burned_in_text", "quarantine")
 
 
 def _section(title: str, body: str) -> str:

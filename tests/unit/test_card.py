@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -91,3 +92,15 @@ def test_units_unknown_to_a_modality_give_no_spacing(tmp_path):
     facts = summary.summarise({**ready.tables, "volumes": tables.to_parquet("volumes", rows)})
     (extent,) = facts.extents
     assert (extent.modality, extent.native_in_plane, extent.harmonised) == ("US", None, None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"), [("quarantine", "were refused, and so was ultrasound"), ("trust", "declared")]
+)
+def test_the_card_says_of_text_in_pixels_what_the_policy_did(tmp_path, policy, said):
+    target, work = zones(tmp_path)
+    staged = replace(stage(work), parameters={"deidentify": {"burned_in_text": policy}})
+    release.publish(target, work, staged)
+    text = " ".join(target.read("releases/v1/README.md").decode().split())
+    assert said in text
+    assert "were not searched for text" in text
