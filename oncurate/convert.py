@@ -63,6 +63,7 @@ def convert(
         affine=affine_of(geometry),
         in_patient=geometry.in_patient,
         has_unit=geometry.spacing_source != "none",
+        is_colour=values.ndim == 4,
     )
     return image, value_unit(modality, planned.attributes), inverted, tuple(steps)
 

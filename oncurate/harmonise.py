@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def harmonise(image: Image, profile: Profile) -> tuple[Image, tuple[Step, ...]]:
     keep_type = profile.dtype == "keep" or image.is_colour
     dtype = image.array.dtype if keep_type else np.dtype(profile.dtype)
     array = _voxels(oriented, axes, clip, dtype)
-    result = Image(array, _affine(oriented.affine, axes), image.in_patient, image.has_unit)
+    result = replace(oriented, array=array, affine=_affine(oriented.affine, axes))
     sigma_mm = [axis.sigma * s if axis.reach else 0.0 for axis, s in zip(axes, oriented.spacing, strict=True)]
     steps = (
         orient_step,
@@ -102,7 +103,7 @@ def orient(image: Image) -> tuple[Image, tuple[int, int, int], tuple[bool, bool,
         affine[:3, world] = -column if flip else column
         if flip:
             affine[:3, 3] += column * (image.shape[axis] - 1)
-    return Image(array, affine, image.in_patient, image.has_unit), axes, flipped  # type: ignore[return-value] # 3 each
+    return replace(image, array=array, affine=affine), axes, flipped  # type: ignore[return-value] # 3 each
 
 
 def _orient_step(image: Image, profile: Profile) -> tuple[Image, Step]:

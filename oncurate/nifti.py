@@ -21,7 +21,7 @@ _GZIP_WINDOW = 31  # zlib's wbits: 32 kB, with a gzip header, which then has no 
 _SLAB_BYTES = 1 << 20  # copied and packed at a time: fits the cache
 _VOXEL_OFFSET = 352  # 348 bytes of header and four that say: no extensions
 _MAGIC = b"n+1\0"
-_UNITS_MM = 2
+_UNITS_MM, _UNITS_S = 2, 8
 _SCANNER, _ALIGNED = 1, 2  # qform and sform codes: a place in the patient; only a grid
 _RGB24 = 128
 _CODES = {
@@ -73,23 +73,22 @@ def write(image: Image) -> bytearray:
 
     Packed slab by slab: a second copy of a large volume would cost more than packing it.
     """
-    if max(image.shape) > _MAX_AXIS:
-        raise Defect(f"an axis of {max(image.shape)} voxels does not fit NIfTI-1")
+    if max(*image.shape, image.count) > _MAX_AXIS:
+        raise Defect(f"an axis of {max(*image.shape, image.count)} voxels does not fit NIfTI-1")
     array = image.array
-    if image.is_colour:
-        ordered, code, bits = array.transpose(2, 1, 0, 3), _RGB24, 24
-    elif array.dtype.name in _CODES:
-        ordered, code, bits = array.transpose(2, 1, 0), _CODES[array.dtype.name], array.dtype.itemsize * 8
-    else:
+    if not image.is_colour and array.dtype.name not in _CODES:
         raise Defect(f"voxels of type {array.dtype.name} do not fit NIfTI-1")
+    ordered = array.transpose(_file_order(array.ndim, colour=image.is_colour))
+    code, bits = (_RGB24, 24) if image.is_colour else (_CODES[array.dtype.name], array.dtype.itemsize * 8)
     packer = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
     packed = bytearray(packer.compress(_header(image, code, bits).tobytes().ljust(_VOXEL_OFFSET, b"\0")))
-    thick = max(1, _SLAB_BYTES * len(ordered) // max(1, array.nbytes))
-    slab = np.empty((thick, *ordered.shape[1:]), array.dtype.newbyteorder("<"))
-    for start in range(0, len(ordered), thick):
-        part = slab[: len(ordered) - start]
-        np.copyto(part, ordered[start : start + thick])
-        packed += packer.compress(part.view(np.uint8).data)
+    for stack in ordered if image.is_4d else [ordered]:
+        thick = max(1, _SLAB_BYTES * len(stack) // max(1, stack.nbytes))
+        slab = np.empty((thick, *stack.shape[1:]), array.dtype.newbyteorder("<"))
+        for start in range(0, len(stack), thick):
+            part = slab[: len(stack) - start]
+            np.copyto(part, stack[start : start + thick])
+            packed += packer.compress(part.view(np.uint8).data)
     packed += packer.flush()
     return packed
 
@@ -105,19 +104,29 @@ def read(data: bytes) -> Image:
     code = int(header["datatype"])
     if code != _RGB24 and code not in _TYPES:
         raise Defect(f"not a NIfTI-1 file of ours: data type {code}")
-    columns, rows, slices = (int(n) for n in header["dim"][1:4])
+    columns, rows, slices, count = (int(n) for n in header["dim"][1:5])
     colour = code == _RGB24
     dtype = np.dtype(np.uint8 if colour else _TYPES[code]).newbyteorder("<")
-    shape = (slices, rows, columns, 3) if colour else (slices, rows, columns)
+    four = int(header["dim"][0]) == 4
+    shape = (*((count,) if four else ()), slices, rows, columns, *((3,) if colour else ()))
     voxels = np.frombuffer(plain, dtype, int(np.prod(shape)), _VOXEL_OFFSET).reshape(shape)
     affine = np.eye(4)
     affine[:3] = header["srow"]
+    step_s = float(header["pixdim"][4]) if int(header["xyzt_units"]) & _UNITS_S else None
     return Image(
-        array=voxels.transpose(2, 1, 0, 3) if colour else voxels.transpose(2, 1, 0),
+        array=voxels.transpose(_file_order(voxels.ndim, colour=colour)),
         affine=affine,
         in_patient=int(header["sform_code"]) == _SCANNER,
-        has_unit=int(header["xyzt_units"]) == _UNITS_MM,
+        has_unit=int(header["xyzt_units"]) & 7 == _UNITS_MM,
+        is_colour=colour,
+        step_s=step_s,
     )
+
+
+def _file_order(axes: int, *, colour: bool) -> tuple[int, ...]:
+    """The axes in the order of the file, slowest first, and back: reversed, the channels staying last."""
+    spatial = axes - colour
+    return (*range(spatial - 1, -1, -1), *((spatial,) if colour else ()))
 
 
 def _header(image: Image, code: int, bits: int) -> np.ndarray:
@@ -125,11 +134,11 @@ def _header(image: Image, code: int, bits: int) -> np.ndarray:
     place = _SCANNER if image.in_patient else _ALIGNED
     quaternion, qfac = _quaternion(image.affine)
     header["sizeof_hdr"] = _HEADER.itemsize
-    header["dim"] = (3, *image.shape, 1, 1, 1, 1)
+    header["dim"] = (4 if image.is_4d else 3, *image.shape, image.count, 1, 1, 1)
     header["datatype"], header["bitpix"] = code, bits
-    header["pixdim"] = (qfac, *image.spacing, 0, 0, 0, 0)
+    header["pixdim"] = (qfac, *image.spacing, image.step_s or 0, 0, 0, 0)
     header["vox_offset"], header["scl_slope"] = _VOXEL_OFFSET, 1
-    header["xyzt_units"] = _UNITS_MM if image.has_unit else 0
+    header["xyzt_units"] = (_UNITS_MM if image.has_unit else 0) | (_UNITS_S if image.step_s else 0)
     header["qform_code"] = header["sform_code"] = place
     header["quatern"] = quaternion
     header["qoffset"] = image.affine[:3, 3]

@@ -17,6 +17,9 @@ from oncurate.reasons import Reason, State
 
 Vector = tuple[float, float, float]
 
+RESCALE = "rescale"
+"""Scaling by RescaleSlope and RescaleIntercept, or by nothing where they are absent."""
+
 
 class Record(BaseModel):
     """Frozen, exact, JSON both ways: `model_dump_json`, `model_validate_json`."""
@@ -49,6 +52,12 @@ class PixelFormat(Record):
     HighBit: int
     PixelRepresentation: int  # 0 unsigned, 1 two's complement
     keyword: Literal["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
+    tiles: tuple[int, int] | None = None  # rows and columns of one tile, where an image is a mosaic of slices
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Rows and columns of one frame: of one tile in a mosaic."""
+        return self.tiles or (self.Rows, self.Columns)
 
 
 class PixelLocator(Record):
@@ -62,16 +71,19 @@ class PixelLocator(Record):
 
 
 class Frame(Record):
-    """One 2-D image of an instance: a classic single-frame instance has one, a multi-frame instance has many."""
+    """One 2-D image of an instance: a classic single-frame instance has one; multi-frame and mosaic have many."""
 
-    index: int  # 0-based within the instance
+    index: int  # 0-based within the instance; in a mosaic, the tile's number, row by row
     position: Vector | None  # LPS mm of the centre of the first pixel
     orientation: tuple[float, float, float, float, float, float] | None  # direction of a row, then of a column
     spacing: tuple[float, float] | None  # mm between rows, mm between columns, as in PixelSpacing
-    slope: float
+    slope: float  # value = slope * stored + intercept, whatever `scaling` it comes from
     intercept: float
     keys: dict[str, str | float | int | None]  # what may tell volumes of one series apart; names in oncurate.split
     number: int  # InstanceNumber, or the frame's index in a multi-frame instance
+    scaling: str = RESCALE  # where slope and intercept come from: a name of oncurate.scaling
+    unit: str | None = None  # of the value, where `scaling` defines one (UCUM code of a real-world value map)
+    gradient: Vector | None = None  # diffusion gradient direction, LPS unit vector; None where b is 0 or unknown
 
 
 class Instance(Record):
@@ -130,18 +142,46 @@ class Slice(Record):
     SOPInstanceUID: str  # the source's in a SourceSeries, the cohort's in a CohortSeries
     slope: float
     intercept: float
+    position: Vector | None = None  # LPS mm; kept only where the volume needs a `correction`
+
+
+class Repetition(Record):
+    """One 3-D image of a 4-D one: what tells it from the others."""
+
+    time_s: float | None = None  # since the first repetition
+    b_value: float | None = None  # diffusion weighting, s/mm2
+    gradient: Vector | None = None  # diffusion gradient direction, LPS unit vector
+
+
+class SuvScale(Record):
+    """What turns a PET volume's values into SUVbw, or why nothing does."""
+
+    factor: float | None  # g/ml per native value
+    status: str  # "computed: <branch>" or "not computable: <reason>", from the closed list of oncurate.suv
 
 
 class PlannedVolume(Record):
-    """Slices that make one volume (`volume`: >= 2 positions of one grid) or one image (`planar`)."""
+    """Slices that make one volume (`volume`: >= 2 positions of one grid) or one image (`planar`, `cine`).
 
-    kind: Literal["volume", "planar"]
+    A 4-D volume or a cine has more than one repetition: `slices` then holds all slices of the first, of the second, ...
+    """
+
+    kind: Literal["volume", "planar", "cine"]
     slices: tuple[Slice, ...]
-    geometry: Geometry
+    geometry: Geometry  # of one repetition
     split_by: tuple[str, ...]  # names of the keys that set it apart from its siblings in the series
     SamplesPerPixel: int
     PhotometricInterpretation: str
     attributes: dict[str, Any]  # values that all slices share; raw in a SourceSeries, cleaned in a CohortSeries
+    repetitions: tuple[Repetition, ...] = (Repetition(),)
+    repeated_by: tuple[str, ...] = ()  # names of the keys that vary between repetitions; ("frame",) in a cine
+    correction: Literal["shear", "resample"] | None = None  # regridding that the geometry policy asks for
+    scaling: str = RESCALE  # what all slices' slope and intercept come from
+    unit: str | None = None  # as `Frame.unit`
+    padding: tuple[float, float] | None = None  # rescaled values from, to that PixelPaddingValue marks as no image
+    suv: SuvScale | None = None  # PET only
+    derived: bool = False  # ImageType says DERIVED
+    projection: bool = False  # a MIP or the like, computed from other images
 
 
 class SourceSeries(Record):
@@ -195,7 +235,7 @@ class Outcome(Record):
 class GridImage(Record):
     """What was written of one image: its grid, voxel type, value range and the digest of its .nii.gz bytes."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]  # three axes, and the repetitions where there are more than one
     spacing_mm: Vector
     affine: tuple[float, ...]  # 16 numbers, row-major, voxel index -> RAS mm
     dtype: str  # numpy name, or "rgb24"
@@ -219,6 +259,7 @@ class NativeImage(Record):
     value_unit: str
     inverted: bool
     steps: tuple[Step, ...]  # rescale, inversion, padding, masking: what was done to the stored values
+    correction: Literal["shear", "resample"] | None = None  # the voxels were interpolated onto a regular grid
 
 
 class HarmonisedImage(Record):
@@ -227,6 +268,9 @@ class HarmonisedImage(Record):
     image: GridImage
     profile: str  # name and version
     steps: tuple[Step, ...]
+    value_unit: str = ""  # of its values: as native, or SUVbw g/ml
+    normalised: GridImage | None = None  # a second, intensity-normalised derivative, where the profile asks for one
+    normalised_steps: tuple[Step, ...] = ()
 
 
 CohortSeries.model_rebuild()

@@ -94,7 +94,7 @@ def test_planar_grey_becomes_float32_and_colour_stays():
     grey = harmonise(lps((8, 6, 1), (0.2, 0.2, 1.0), np.uint16), PLANAR)[0]
     assert grey.array.dtype == np.float32
     assert grey.shape == (8, 6, 1)
-    colour = Image(np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 1, 3), np.eye(4))
+    colour = Image(np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 1, 3), np.eye(4), is_colour=True)
     kept = harmonise(colour, PLANAR)[0]
     assert kept.array.dtype == np.uint8
     assert np.array_equal(kept.array, colour.array)
@@ -103,7 +103,7 @@ def test_planar_grey_becomes_float32_and_colour_stays():
 def test_colour_volumes_are_resampled_by_channel():
     colour = np.zeros((4, 4, 4, 3), np.uint8)
     colour[..., 0], colour[..., 1] = 255, 7
-    result = harmonise(Image(colour, np.diag([2.0, 2.0, 2.0, 1.0])), CT)[0]
+    result = harmonise(Image(colour, np.diag([2.0, 2.0, 2.0, 1.0]), is_colour=True), CT)[0]
     assert result.array.shape == (8, 8, 8, 3)
     assert np.unique(result.array.reshape(-1, 3), axis=0).tolist() == [[255, 7, 0]]
 

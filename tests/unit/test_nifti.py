@@ -61,7 +61,7 @@ def test_the_quaternion_says_the_same_as_the_matrix(handed: int, degrees: tuple[
 
 def test_colour_is_rgb24() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (5, 4, 1, 3)).astype(np.uint8)
-    data = nifti.write(Image(rgb, np.eye(4), in_patient=False))
+    data = nifti.write(Image(rgb, np.eye(4), in_patient=False, is_colour=True))
     found = independent(data)
     assert int(found.header["datatype"]) == 128
     voxels = np.asarray(found.dataobj)

@@ -80,7 +80,7 @@ def test_suv_window_is_fixed_and_activity_is_scaled():
 def test_colour_stays_colour():
     array = np.zeros((10, 10, 1, 3), np.uint8)
     array[..., 0] = 200
-    picture = opened(render(Image(array, np.eye(4)), "US", "stored"))
+    picture = opened(render(Image(array, np.eye(4), is_colour=True), "US", "stored"))
     assert picture.shape == (SIDE, SIDE, 3)
     assert picture[5, 5].tolist() == [200, 0, 0]
 

@@ -181,7 +181,7 @@ def test_otsu_separates_two_classes():
 def test_colour_is_measured_by_its_luminance():
     grey = head(30, (40, 40, 16))[:, :, 8:9] / 10
     colour = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=3)
-    of_colour = measure(Image(colour, np.eye(4)), "US", "stored")
+    of_colour = measure(Image(colour, np.eye(4), is_colour=True), "US", "stored")
     of_grey = measure(Image(grey.astype(np.uint8), np.eye(4)), "US", "stored")
     assert of_colour["snr"] == pytest.approx(of_grey["snr"], rel=1e-4)
 
