@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test test-slow check fix serve bench lock clean
+.PHONY: env demo test test-slow check fix serve bench fidelity lock clean
 
 env: $(STAMP)
 
@@ -38,6 +38,9 @@ serve: env  ## Prefect server with UI, an S3 server, a work pool with a worker, 
 
 bench: env  ## the whole job against what a user would write today, and the cost per series
 	@$(BIN)/python -m benchmarks
+
+fidelity: env  ## every series against dcm2niix, voxel by voxel: table, totals; fails where a difference has no explanation
+	@$(BIN)/python -m benchmarks fidelity $(foreach folder,$(DATA),--data $(folder))
 
 lock:  ## renew requirements.lock; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: `python -m benchmarks [chain | scaling | stages]`; unnamed, the first two.
+"""The command line: `python -m benchmarks [chain | scaling | stages | fidelity]`; unnamed, the first two.
 
 Belongs here: arguments. Does not belong here: any measurement.
 """
@@ -9,20 +9,22 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import archive, chain, meter, scaling, stages
+from benchmarks import archive, chain, fidelity, meter, scaling, stages
 
 
 def main() -> None:
     """Run the benchmarks that were asked for, print their tables, and keep their figures in bench-out/."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="chain, scaling, stages (default: chain scaling)")
-    parser.add_argument("--data", type=Path, action="append", help="folder of DICOM files for chain")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="chain, scaling, stages, fidelity (default: chain scaling)"
+    )
+    parser.add_argument("--data", type=Path, action="append", help="folder of DICOM files for chain and fidelity")
     parser.add_argument("--megabytes", type=int, default=archive.MEGABYTES, help="size of chain's archive at least")
     parser.add_argument("--repetitions", type=int, default=1, help="turns of chain")
     parser.add_argument("--series", type=int, nargs="+", default=[10, 100, 1000], help="sizes for scaling")
     arguments = parser.parse_args()
     names = arguments.names or ["chain", "scaling"]
-    unknown = set(names) - {"chain", "scaling", "stages"}
+    unknown = set(names) - {"chain", "scaling", "stages", "fidelity"}
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     for name in names:
@@ -33,9 +35,13 @@ def main() -> None:
                 figures: object = chain.run(data, Path(folder), arguments.repetitions, arguments.megabytes)
             elif name == "scaling":
                 figures = scaling.run(Path(folder), arguments.series)
+            elif name == "fidelity":
+                figures = fidelity.run(arguments.data or archive.default_data())
             else:
                 figures = stages.run()
         print(f"\n{meter.save(name, figures)}\n")
+        if name == "fidelity":
+            fidelity.exit_if_unexplained(figures)
 
 
 if __name__ == "__main__":

@@ -123,9 +123,9 @@ def inspect(
         print(json.dumps(found))
         return
     out.print(f"{found['files']} files, {found['bytes'] / 1e6:.1f} MB, {found['patients']} patients\n", highlight=False)
-    series = Table("modality", "series", "volumes", "planar images", "files", title="Would be curated")
+    series = Table("modality", "series", "volumes", "planar images", "cines", "files", title="Would be curated")
     for row in found["modalities"]:
-        series.add_row(row["modality"], *(str(row[k]) for k in ("series", "volumes", "planar", "files")))
+        series.add_row(row["modality"], *(str(row[k]) for k in ("series", "volumes", "planar", "cines", "files")))
     out.print(series)
     _reasons(found["reasons"])
 

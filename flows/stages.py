@@ -215,14 +215,15 @@ class Stages:
         return finished
 
     def _objects(self, volume_id: str) -> list[StagedObject]:
-        """The four objects of a volume, as their stages recorded them."""
+        """The objects of a volume, as their stages recorded them."""
         folder = zone.volume_folder(self.cohort[volume_id][0].subject_id, volume_id)
-        native, harmonised = self.native[volume_id].image, self.harmonised[volume_id].image
-        found = {
-            convert.NATIVE: (native.sha256, native.bytes),
-            harmonise.HARMONISED: (harmonised.sha256, harmonised.bytes),
-            **self.checked[volume_id]["files"],
+        images = {
+            describe.NATIVE: self.native[volume_id].image,
+            describe.HARMONISED: self.harmonised[volume_id].image,
+            describe.NORMALISED: self.harmonised[volume_id].normalised,
         }
+        found = {name: (image.sha256, image.bytes) for name, image in images.items() if image is not None}
+        found |= self.checked[volume_id]["files"]
         return [
             StagedObject(f"{folder}/{name}", zone.staged(f"{folder}/{name}"), sha256, size)
             for name, (sha256, size) in found.items()

@@ -3,7 +3,8 @@
 Belongs here: masking, rescale, inversion, the storage order of the array and its matrix. Does not belong here: decoding
 (`oncurate.pixels`), resampling and clipping (`oncurate.harmonise`), files (`oncurate.nifti`).
 
-Nothing but the declared rescale touches a value: padding such as -2000 stays, harmonisation clips it.
+Nothing but the declared scaling touches a value: padding such as -2000 stays, harmonisation clips it. Voxels are
+interpolated only where the geometry policy asks for it (`PlannedVolume.correction`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from oncurate import regrid
 from oncurate.errors import Rejection
 from oncurate.image import Image
 from oncurate.pixels import decode_frames
 from oncurate.reasons import Reason
-from oncurate.records import CohortVolume, Geometry, PixelLocator, Slice, Step
+from oncurate.records import CohortVolume, Geometry, PixelLocator, PlannedVolume, Repetition, Slice, Step
 
 _PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUVbw g/ml"}
 _MEASURING = frozenset({"CT", "MR", "PT"})
@@ -25,6 +27,11 @@ _MEASURING = frozenset({"CT", "MR", "PT"})
 C.7.6.3.1.2), and turning the codes round before the rescale would give wrong HU or Bq/ml."""
 _INTEGER_TYPES = (np.int16, np.uint16, np.int32)
 """Tried in order: what every NIfTI reader takes first."""
+
+OUTSIDE_HU = -1024.0
+"""Air beyond the edge of a slice that was shifted: the least HU that 12 bits hold."""
+_UNEVEN = 0.05
+"""Steps in time that vary by more than this share of their mean are not even: no one number stands for them."""
 
 Region = tuple[int, int, int, int]
 
@@ -38,34 +45,42 @@ def convert(
     """The image of a planned volume, the unit of its values, whether it was inverted, and what was done to the values.
 
     `locators` by object digest; `read(url)` gives a file's bytes and is called once for each file. The array is
-    `[column, row from the last, slice along the normal]`: the storage order that most converters share. Raises
-    `Rejection` as `pixels.decode_frames` does, and VALUES_NOT_FINITE.
+    `[column, row from the last, slice along the normal, repetition]`, the last only where there are several: the
+    storage order that most converters share. Raises `Rejection` as `pixels.decode_frames` does, and VALUES_NOT_FINITE.
     """
     planned = volume.planned
     steps: list[Step] = []
     regions = volume.regions if volume.masked else None
     if regions is not None:
         steps.append(Step(name="mask", arguments={"regions": [list(region) for region in regions]}))
-    stored = _stored(planned.slices, planned.geometry, locators, read, regions)
+    stored = _stored(planned, locators, read, regions)
     inverted = planned.PhotometricInterpretation == "MONOCHROME1" and modality not in _MEASURING
     if inverted:
         form = locators[planned.slices[0].object].format
         total = _code_sum(stored, form.BitsStored, bool(form.PixelRepresentation))
         stored = (total - stored).astype(stored.dtype)
         steps.append(Step(name="invert", arguments={"sum_of_codes": total}))
-    values, step = _rescale(stored, planned.slices)
+    values, step = _rescale(stored, planned.slices, planned.scaling)
     if step is not None:
         steps.append(step)
-    axes = (2, 1, 0) if values.ndim == 3 else (2, 1, 0, 3)
+    unit = planned.unit or value_unit(modality, planned.attributes)
     geometry = planned.geometry
+    if planned.correction is not None:
+        values, geometry, step = _corrected(values, planned, OUTSIDE_HU if unit == "HU" else None)
+        steps.append(step)
+    count, is_colour = len(planned.repetitions), values.ndim == 4
+    if count > 1:
+        values = values.reshape(count, -1, *values.shape[1:])
+    spatial = values.ndim - is_colour
     image = Image(
-        array=values[:, ::-1].transpose(axes),
+        array=values[..., ::-1, :, :].transpose(*range(spatial - 1, -1, -1), -1) if is_colour else values[..., ::-1, :].T,
         affine=affine_of(geometry),
         in_patient=geometry.in_patient,
         has_unit=geometry.spacing_source != "none",
-        is_colour=values.ndim == 4,
+        is_colour=is_colour,
+        step_s=_step_s(planned.repetitions),
     )
-    return image, value_unit(modality, planned.attributes), inverted, tuple(steps)
+    return image, unit, inverted, tuple(steps)
 
 
 def affine_of(geometry: Geometry) -> np.ndarray:
@@ -94,15 +109,36 @@ def value_unit(modality: str, attributes: Mapping[str, Any]) -> str:
     return "stored"
 
 
+def _corrected(
+    values: np.ndarray, planned: PlannedVolume, outside: float | None
+) -> tuple[np.ndarray, Geometry, Step]:
+    positions = np.array([piece.position for piece in planned.slices], float)
+    regrid_with = regrid.shear if planned.correction == "shear" else regrid.even_out
+    return regrid_with(values, positions, planned.geometry, outside=outside)
+
+
+def _step_s(repetitions: Sequence[Repetition]) -> float | None:
+    """The time from one repetition to the next where all are known and evenly spaced, s."""
+    times = [r.time_s for r in repetitions]
+    if len(times) < 2 or None in times:
+        return None
+    steps = np.diff(np.array(times, float))
+    mean = float(steps.mean())
+    return mean if mean > 0 and np.abs(steps - mean).max() <= _UNEVEN * mean else None
+
+
 def _stored(
-    slices: Sequence[Slice],
-    geometry: Geometry,
+    planned: PlannedVolume,
     locators: Mapping[str, PixelLocator],
     read: Callable[[str], bytes],
     regions: Sequence[Region] | None,
 ) -> np.ndarray:
-    """Stored values, (slices, rows, columns) or (slices, rows, columns, 3); each file is read once."""
-    columns, rows, count = geometry.shape
+    """Stored values, (slices, rows, columns) or (slices, rows, columns, 3); each file is read once.
+
+    Slices of all repetitions follow each other. A file is decoded whole, but only what the volume needs of it is kept.
+    """
+    slices = planned.slices
+    columns, rows, _ = planned.geometry.shape
     out: np.ndarray | None = None
     where: dict[str, list[int]] = {}
     for k, piece in enumerate(slices):
@@ -116,7 +152,7 @@ def _stored(
             if regions is not None:
                 frame = _masked(frame, regions, locator)
             if out is None:
-                out = np.empty((count, *frame.shape), frame.dtype)
+                out = np.empty((len(slices), *frame.shape), frame.dtype)
             elif out.dtype != frame.dtype:
                 out = out.astype(np.promote_types(out.dtype, frame.dtype))
             if out.shape[1:] != frame.shape:
@@ -145,13 +181,14 @@ def _code_sum(stored: np.ndarray, bits: int, signed: bool) -> int | float:
     return -1 if signed else 2**bits - 1
 
 
-def _rescale(stored: np.ndarray, slices: Sequence[Slice]) -> tuple[np.ndarray, Step | None]:
+def _rescale(stored: np.ndarray, slices: Sequence[Slice], scaling: str) -> tuple[np.ndarray, Step | None]:
     """Rescaled values in the smallest of int16, uint16, int32 that holds them all exactly, else float32."""
     if stored.ndim == 4:
         return stored, None
     slopes = np.array([s.slope for s in slices])
     intercepts = np.array([s.intercept for s in slices])
-    step = Step(name="rescale", arguments={"slopes": _range(slopes), "intercepts": _range(intercepts)})
+    arguments = {"from": scaling, "slopes": _range(slopes), "intercepts": _range(intercepts)}
+    step = Step(name="rescale", arguments=arguments)
     if stored.dtype.kind == "f" or not (_whole(slopes) and _whole(intercepts)):
         return _as_float(stored, slopes, intercepts), step
     low, high = _bounds(stored, slopes, intercepts)

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from oncurate.decoders import syntax_name
+from oncurate.policies import Duplicates
 from oncurate.reasons import Reason
 from oncurate.records import Instance, Outcome
 
 STAGE = "index"
+UNWANTED = "policy duplicates: quarantine"
+"""Detail of a refusal that only the policy asks for."""
 
 PixelDigest = Callable[[Instance], str | None]
 """SHA-256 over the decoded pixels of a file; None if they cannot be decoded."""
@@ -25,8 +28,13 @@ def refused(instances: Iterable[Instance], reason: Reason, detail: str = "") -> 
     ]
 
 
-def resolve(instances: Sequence[Instance], pixel_digest: PixelDigest) -> tuple[list[Instance], list[Outcome]]:
-    """The instances to go on with, one for each SOP Instance UID and content, and an outcome for every other."""
+def resolve(
+    instances: Sequence[Instance], pixel_digest: PixelDigest, duplicates: Duplicates = "keep_one"
+) -> tuple[list[Instance], list[Outcome]]:
+    """The instances to go on with, one for each SOP Instance UID and content, and an outcome for every other.
+
+    Under `duplicates` "quarantine", files that share a UID but not their bytes are all refused as CONFLICTING_COPIES.
+    """
     kept: list[Instance] = []
     outcomes: list[Outcome] = []
     by_uid: dict[str, dict[str, Instance]] = {}
@@ -40,13 +48,15 @@ def resolve(instances: Sequence[Instance], pixel_digest: PixelDigest) -> tuple[l
         if len(same_uid) == 1:
             kept += same_uid.values()
         else:
-            used, others = _choose(list(same_uid.values()), pixel_digest)
+            used, others = _choose(list(same_uid.values()), pixel_digest, duplicates)
             kept += used
             outcomes += others
     return kept, outcomes
 
 
-def _choose(copies: list[Instance], pixel_digest: PixelDigest) -> tuple[list[Instance], list[Outcome]]:
+def _choose(
+    copies: list[Instance], pixel_digest: PixelDigest, duplicates: Duplicates
+) -> tuple[list[Instance], list[Outcome]]:
     """The copy to use of files that share a SOP Instance UID but not their bytes."""
     digests = {copy.source_path: pixel_digest(copy) for copy in copies}
     outcomes = [
@@ -58,6 +68,8 @@ def _choose(copies: list[Instance], pixel_digest: PixelDigest) -> tuple[list[Ins
     copies = [c for c in copies if digests[c.source_path] is not None]
     if len(copies) < 2:
         return copies, outcomes
+    if duplicates == "quarantine":
+        return [], outcomes + refused(copies, Reason.CONFLICTING_COPIES, UNWANTED)
     distinct = {digests[c.source_path] for c in copies}
     if len(distinct) == 1:
         first, *rest = sorted(copies, key=_preference)

@@ -1,26 +1,36 @@
-"""pydicom's decoders: everything that is not native grey pixels in little endian.
+"""Decoding: everything that is not native grey pixels in little endian.
 
-Belongs here: choosing a decoder, and what comes out of it as (rows, columns[, 3]). Does not belong here: in which
-process it runs (`oncurate.isolation`), native pixels (`oncurate.pixels`).
+Belongs here: from a file's bytes to its frames as (rows, columns[, 3]), and the limits of what is decoded. Does not
+belong here: in which process it runs (`oncurate.isolation`), native grey pixels (`oncurate.pixels`), the codecs
+(`oncurate.codecs`).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, get_decoder
-from pydicom.pixels.decoders.base import Decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, UID_dictionary
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    UID_dictionary,
+)
 
+from oncurate import codecs, encapsulated
+from oncurate.codecs import Colour
+from oncurate.colour import Palette, ybr_to_rgb
 from oncurate.elements import PARSE_ERRORS
 from oncurate.errors import Rejection
 from oncurate.headers import quiet
 from oncurate.part10 import inflate
-from oncurate.pixeldata import expected_bytes
+from oncurate.pixeldata import expected_bytes, locate
 from oncurate.reasons import Reason
 from oncurate.records import PixelFormat
 
@@ -30,82 +40,116 @@ RATIO_FREE_BYTES = 1 << 24
 """Decoded sizes up to 16 MiB are allowed whatever their ratio: they cannot hurt."""
 MAX_DECODED_BYTES = 1 << 33
 """8 GiB decoded from one file is more than any worker is given."""
+MAX_FRAME_BYTES = 1 << 28
+"""256 MiB in one frame: five times a mammogram of 24 megapixels and 16 bits, the largest image of one frame seen."""
 
 DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError)
-"""What the decoders behind pydicom raise on damaged streams."""
+"""What parsers and decoders raise on damaged streams; those of imagecodecs are RuntimeErrors."""
 
-_PREFERRED_PLUGINS = {
-    "1.2.840.10008.1.2.5": "pylibjpeg",  # RLE: ten times faster than the pure Python one
+_NATIVE = {
+    ImplicitVRLittleEndian: ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian: ExplicitVRLittleEndian,
+    ExplicitVRBigEndian: ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian: ExplicitVRLittleEndian,  # once it is inflated
 }
-_SCREEN_BITS = 8  # palette entries may be wider; a screen shows this many
+_NAMES = {  # PS3.6 A, those that are not yet in pydicom's dictionary
+    "1.2.840.10008.1.2.1.98": "Encapsulated Uncompressed Explicit VR Little Endian",
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "XYB")
 
 
 def syntax_name(uid: str) -> str:
     """The name of a transfer syntax in the DICOM dictionary: what a detail may say of it."""
+    if uid in _NAMES:
+        return _NAMES[uid]
     return UID_dictionary[uid][0] if uid in UID_dictionary else "a private transfer syntax"
 
 
 def is_encapsulated(form: PixelFormat) -> bool:
     """Whether the pixel data is compressed; a private syntax is taken to be."""
-    uid = UID(form.TransferSyntaxUID)
-    return not uid.is_transfer_syntax or uid.is_encapsulated
+    return form.TransferSyntaxUID not in _NATIVE
 
 
 def decode(form: PixelFormat, data: bytes, frames: Sequence[int]) -> list[np.ndarray]:
     """`frames` of the file whose bytes are `data`, as `pixels.decode_frames` gives them."""
+    return list(decode_each(form, data, frames))
+
+
+def decode_each(form: PixelFormat, data: bytes, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    """As `decode`, one frame after the other, so that only one of them needs room."""
     quiet()
-    decoder = _decoder(form.TransferSyntaxUID)
     guard(form, len(data))
+    _check_colour(form)
     try:
-        ds = dcmread(io.BytesIO(inflate(data)), force=True)
-        if "TransferSyntaxUID" not in ds.file_meta or ds.file_meta.TransferSyntaxUID != decoder.UID:
-            ds.file_meta.TransferSyntaxUID = decoder.UID
-        plugin = _PREFERRED_PLUGINS.get(form.TransferSyntaxUID, "")
-        return [_shaped(form, _frame(decoder, ds, index, plugin)) for index in frames]
+        yield from (_encapsulated if is_encapsulated(form) else _native)(form, data, frames)
     except DECODE_ERRORS:
         raise Rejection(Reason.UNDECODABLE, syntax_name(form.TransferSyntaxUID)) from None
 
 
-def _decoder(syntax: str) -> Decoder:
-    plain = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
-    try:
-        decoder = get_decoder(UID(plain))
-    except NotImplementedError:
-        raise Rejection(Reason.UNSUPPORTED_SYNTAX, syntax_name(syntax)) from None
-    if not decoder.is_available:
-        raise Rejection(Reason.UNSUPPORTED_SYNTAX, syntax_name(syntax))
-    return decoder
-
-
 def guard(form: PixelFormat, encoded: int) -> None:
-    """Refuse before decoding what would unpack to an absurd size."""
+    """Refuse before decoding what no decoder reads, and what would unpack to an absurd size."""
+    if is_encapsulated(form) and form.TransferSyntaxUID not in codecs.CODECS:
+        raise Rejection(Reason.UNSUPPORTED_SYNTAX, syntax_name(form.TransferSyntaxUID))
     claimed = expected_bytes(form)
-    if claimed > MAX_DECODED_BYTES or (claimed > RATIO_FREE_BYTES and claimed > MAX_COMPRESSION_RATIO * encoded):
+    too_large = claimed > MAX_DECODED_BYTES or claimed // form.NumberOfFrames > MAX_FRAME_BYTES
+    if too_large or (claimed > RATIO_FREE_BYTES and claimed > MAX_COMPRESSION_RATIO * encoded):
         raise Rejection(Reason.IMPLAUSIBLE_HEADER, f"{claimed} bytes of pixels in {encoded}")
 
 
-def _frame(decoder: Decoder, ds: Dataset, index: int, plugin: str) -> np.ndarray:
-    array, meta = decoder.as_array(ds, index=index, decoding_plugin=plugin)
-    if meta["photometric_interpretation"] == "PALETTE COLOR":
-        array = apply_color_lut(array, ds)
-        if array.dtype.itemsize * 8 > _SCREEN_BITS:
-            array = (array >> _spare_bits(ds)).astype(np.uint8)
-    return array
+def _check_colour(form: PixelFormat) -> None:
+    """Refuse a photometric interpretation that is unknown (CMYK, ARGB, HSV) or not of this many samples."""
+    known = {1: _GREY, 3: _COLOUR}.get(form.SamplesPerPixel, ())
+    if form.PhotometricInterpretation not in known:
+        raise Rejection(Reason.IMPLAUSIBLE_HEADER, "PhotometricInterpretation")
 
 
-def _spare_bits(ds: Dataset) -> int:
-    """How far the entries of a palette of 16 bits reach beyond a screen's: some writers put 8 bits into them."""
-    entries = apply_color_lut(np.arange(1 << 16, dtype=np.uint16), ds)
-    return _SCREEN_BITS if entries.max() >> _SCREEN_BITS else 0
+def _encapsulated(form: PixelFormat, data: bytes, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    stream = io.BytesIO(data)
+    ds = dcmread(stream, stop_before_pixels=True, force=True)
+    found = locate(stream, ds, form.TransferSyntaxUID)
+    if found.items is None:
+        raise ValueError("the pixel data is not encapsulated")
+    extended = ds.get("ExtendedOffsetTable") or b""
+    fragments = encapsulated.frames_of(data, found.items, form.NumberOfFrames, extended)
+    palette = _palette(form, ds)
+    for index in frames:
+        decoded = codecs.decode(form, encapsulated.joined(data, fragments[index]))
+        yield _shown(form, decoded.array, decoded.colour, palette)
 
 
-def _shaped(form: PixelFormat, array: np.ndarray) -> np.ndarray:
-    if array.shape[:2] != (form.Rows, form.Columns):
-        raise Rejection(Reason.PIXEL_DATA_MISMATCH, "rows and columns")
-    if array.ndim == 3:
-        if array.shape[2] < 3:
-            raise Rejection(Reason.PIXEL_DATA_MISMATCH, "samples")
-        array = array[..., :3]
-        if array.dtype != np.uint8:
-            raise Rejection(Reason.PIXEL_DATA_MISMATCH, "colour of more than 8 bits")
+def _native(form: PixelFormat, data: bytes, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    """By pydicom: big endian, 8-bit words, planes, 4:2:2, single bits."""
+    ds = dcmread(io.BytesIO(inflate(data)), force=True)
+    decoder = get_decoder(UID(_NATIVE[form.TransferSyntaxUID]))
+    ds.file_meta.TransferSyntaxUID = decoder.UID
+    palette = _palette(form, ds)
+    if form.PhotometricInterpretation == "YBR_PARTIAL_422":
+        ds.PhotometricInterpretation = "YBR_FULL_422"  # their samples are arranged alike, which is all it is used for
+    for index in frames:
+        array, _ = decoder.as_array(ds, index=index, raw=True)
+        if array.shape[:2] != (form.Rows, form.Columns):
+            raise Rejection(Reason.PIXEL_DATA_MISMATCH, "rows and columns")
+        yield _shown(form, array, codecs.colour_of(form), palette)
+
+
+def _palette(form: PixelFormat, ds: Dataset) -> Palette | None:
+    return Palette(ds) if form.PhotometricInterpretation == "PALETTE COLOR" else None
+
+
+def _shown(form: PixelFormat, array: np.ndarray, colour: Colour, palette: Palette | None) -> np.ndarray:
+    """Grey values as they are, all else as (rows, columns, 3) uint8 RGB."""
+    if palette is not None:
+        return palette.rgb(array)
+    if colour == "grey":
+        return array
+    if array.dtype.kind != "u" or (array.dtype.itemsize > 1 and array.max() > 255):
+        raise Rejection(Reason.PIXEL_DATA_MISMATCH, "colour of more than 8 bits")
+    array = array.astype(np.uint8, copy=False)
+    if colour == "YBR":
+        return ybr_to_rgb(array, partial=form.PhotometricInterpretation == "YBR_PARTIAL_422")
     return array

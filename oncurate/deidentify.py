@@ -16,13 +16,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydicom.uid import UID_dictionary
 
-from oncurate import allowlist, burnedin, identity, intervals, leaks
+from oncurate import allowlist, burnedin, identity, intervals, leaks, scaling, suv, views
 from oncurate.errors import Defect, Rejection
 from oncurate.identity import Keys
 from oncurate.reasons import Reason
-from oncurate.records import CohortSeries, CohortVolume, Outcome, PlannedVolume, SourceSeries
+from oncurate.records import RESCALE, CohortSeries, CohortVolume, Outcome, PlannedVolume, SourceSeries
 
 STAGE = "deidentify"
+
+SCALINGS = frozenset({RESCALE, scaling.PHILIPS, scaling.REAL_WORLD})
+UNITS = frozenset(scaling.UNITS.values())
+"""What may stand in `PlannedVolume.scaling` and `unit`."""
 
 UNKNOWN_MODALITY = "OT"
 """The defined term for a modality that is none of the listed ones (PS3.3 C.7.3.1.1.1)."""
@@ -155,8 +159,12 @@ def _volume(
 ) -> tuple[CohortVolume, tuple[int, int]]:
     """A cohort volume, and how many attributes were kept and dropped."""
     planned = series.volumes[index]
+    _require_ours(planned)
     kept, dropped = allowlist.clean({**planned.attributes, "Modality": head["Modality"]})
     kept.update(_derived(planned.attributes, series.StudyDate, head["subject_id"], keys, policy))
+    if head["Modality"] in views.MODALITIES:
+        shown = {"laterality": views.laterality(planned.attributes), "view": views.view(planned.attributes)}
+        kept.update({name: term for name, term in shown.items() if term is not None})
     slices = tuple(s.model_copy(update={"SOPInstanceUID": keys.uid(s.SOPInstanceUID)}) for s in planned.slices)
     name = keys.volume_id(
         {
@@ -174,9 +182,27 @@ def _volume(
         SamplesPerPixel=planned.SamplesPerPixel,
         PhotometricInterpretation=allowlist.term("photometric", planned.PhotometricInterpretation) or "",
         attributes=kept,
+        repetitions=planned.repetitions,
+        repeated_by=planned.repeated_by,
+        correction=planned.correction,
+        scaling=planned.scaling,
+        unit=planned.unit,
+        padding=planned.padding,
+        suv=planned.suv,
+        derived=planned.derived,
+        projection=planned.projection,
     )
     volume = CohortVolume(volume_id=name, recipe=recipe_digest, planned=cleaned, masked=mask[0], regions=mask[1])
     return volume, (len(kept), len(dropped))
+
+
+def _require_ours(planned: PlannedVolume) -> None:
+    """What is carried over besides numbers must be names of ours: anything else came from a header, and is a bug."""
+    own = planned.scaling in SCALINGS and (planned.unit is None or planned.unit in UNITS)
+    own &= set(planned.repeated_by) <= leaks.SPLIT_NAMES
+    own &= planned.suv is None or planned.suv.status in suv.STATUSES
+    if not own:
+        raise Defect("a planned volume holds a scaling, unit, repetition key or SUV status that is none of ours")
 
 
 def _derived(

@@ -14,7 +14,7 @@ from typing import Any
 
 from oncurate.identity import AGE_POOLED_YEARS
 from oncurate.recipe import canonical_json
-from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage
+from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, PlannedVolume
 from oncurate.tables import TECHNICAL
 
 FACTS = (
@@ -31,6 +31,14 @@ FACTS = (
     "regularly_spaced_3d_volume",
 )
 
+
+NATIVE, HARMONISED, NORMALISED = "native.nii.gz", "harmonised.nii.gz", "normalised.nii.gz"
+NATIVE_BVAL, NATIVE_BVEC = "native.bval", "native.bvec"
+HARMONISED_BVAL, HARMONISED_BVEC = "harmonised.bval", "harmonised.bvec"
+"""Names of a volume's objects in its folder. FSL's tools expect both diffusion files beside an image under its name."""
+
+NO_CORRECTION = "none"
+"""`geometry_correction` of a volume whose voxels are as acquired."""
 
 AGE = "patient_age_years"
 """Only the studies table shows ages: what may be shown of one depends on the subject's other studies."""
@@ -51,7 +59,7 @@ def volume_row(
         "SeriesInstanceUID": series.SeriesInstanceUID,
         "Modality": series.Modality,
         "kind": planned.kind,
-        "native_path": f"{folder}/native.nii.gz",
+        "native_path": f"{folder}/{NATIVE}",
         "native_sha256": native.image.sha256,
         "native_shape": list(native.image.shape),
         "native_spacing_mm": list(native.image.spacing_mm),
@@ -59,9 +67,19 @@ def volume_row(
         "native_dtype": native.image.dtype,
         "native_min": native.image.min,
         "native_max": native.image.max,
-        "slice_spacing_mm": geometry.spacing[2] if planned.kind == "volume" else None,
+        "slice_spacing_mm": native.image.spacing_mm[2] if planned.kind == "volume" else None,
         "number_of_slices": len(planned.slices),
+        "native_planes": native.image.shape[2] * native.image.repetitions,
+        **_repeated(planned, folder),
+        "geometry_correction": planned.correction or NO_CORRECTION,
+        "derived": planned.derived or planned.correction is not None,
+        "projection": planned.projection,
+        "laterality": planned.attributes.get("laterality"),
+        "view": planned.attributes.get("view"),
         "value_unit": native.value_unit,
+        "value_scaling": planned.scaling,
+        "suvbw_factor": planned.suv.factor if planned.suv else None,
+        "suvbw_status": planned.suv.status if planned.suv else None,
         "inverted": native.inverted,
         "pixels_masked": volume.masked,
         "spacing_source": geometry.spacing_source,
@@ -73,7 +91,7 @@ def volume_row(
     if harmonised is not None:
         row.update(
             {
-                "harmonised_path": f"{folder}/harmonised.nii.gz",
+                "harmonised_path": f"{folder}/{HARMONISED}",
                 "preview_path": f"{folder}/preview.png",
                 "metadata_path": f"{folder}/volume.json",
                 "harmonised_sha256": harmonised.image.sha256,
@@ -83,10 +101,40 @@ def volume_row(
                 "harmonised_dtype": harmonised.image.dtype,
                 "harmonised_min": harmonised.image.min,
                 "harmonised_max": harmonised.image.max,
+                "harmonised_unit": harmonised.value_unit,
+                "harmonised_bval_path": f"{folder}/{HARMONISED_BVAL}" if is_diffusion(planned) else None,
+                "harmonised_bvec_path": f"{folder}/{HARMONISED_BVEC}" if is_diffusion(planned) else None,
+                "normalised_path": f"{folder}/{NORMALISED}" if harmonised.normalised else None,
+                "normalised_sha256": harmonised.normalised.sha256 if harmonised.normalised else None,
                 "profile": harmonised.profile,
                 "steps": json.dumps([s.model_dump(mode="json") for s in harmonised.steps]),
             }
         )
+    return row
+
+
+def is_diffusion(planned: PlannedVolume) -> bool:
+    """Whether it is a series of diffusion weightings, all of them known: one that gets .bval and .bvec files."""
+    weights = [r.b_value for r in planned.repetitions]
+    return len(weights) > 1 and None not in weights and any(weights)
+
+
+def _repeated(planned: PlannedVolume, folder: str) -> dict[str, Any]:
+    if len(planned.repetitions) == 1:
+        return {"repetitions": 1}
+    times = [r.time_s for r in planned.repetitions]
+    row: dict[str, Any] = {
+        "repetitions": len(planned.repetitions),
+        "repeated_by": list(planned.repeated_by),
+        "repetition_times_s": None if None in times else times,
+    }
+    if is_diffusion(planned):
+        row |= {
+            "b_values": [r.b_value for r in planned.repetitions],
+            "gradient_directions": [x for r in planned.repetitions for x in r.gradient or (0.0, 0.0, 0.0)],
+            "native_bval_path": f"{folder}/{NATIVE_BVAL}",
+            "native_bvec_path": f"{folder}/{NATIVE_BVEC}",
+        }
     return row
 
 
@@ -114,6 +162,14 @@ def volume_json(series: CohortSeries, volume: CohortVolume, native: NativeImage,
         "attributes": {k: v for k, v in planned.attributes.items() if k != AGE},
         "geometry": {"coordinates": "LPS mm", **planned.geometry.model_dump(mode="json")},
         "split_by": list(planned.split_by),
+        "geometry_correction": planned.correction or NO_CORRECTION,
+        "repeated_by": list(planned.repeated_by),
+        "repetitions": [r.model_dump(mode="json") for r in planned.repetitions],
+        "derived": planned.derived or planned.correction is not None,
+        "projection": planned.projection,
+        "value_scaling": planned.scaling,
+        "padding": planned.padding,
+        "suvbw": planned.suv.model_dump(mode="json") if planned.suv else None,
         "slices": [
             {
                 "SOPInstanceUID": s.SOPInstanceUID,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
@@ -45,6 +45,7 @@ _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "PN", "SH", "TM", "UC
 _SINGLE_TEXT_VRS = frozenset({"LT", "ST", "UT"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _ESCAPE = b"\x1b"
+_FIRST_BLOCK, _LAST_BLOCK = 0x10, 0x1F  # private blocks that are looked at; PS3.5 7.8.1 allows up to FF
 
 
 @lru_cache(maxsize=2048)
@@ -175,14 +176,88 @@ def first_item(ds: Dataset | None, keyword: str) -> Dataset | None:
     return found[0] if found else None
 
 
+class PrivateTag(NamedTuple):
+    """A private element: its group, creator and number within the block, the VR that its vendor documents."""
+
+    group: int
+    creator: str
+    element: int
+    vr: str
+    vendor: str  # how Manufacturer starts, in capitals: what vouches for an element whose creator was removed
+
+
 def private(ds: Dataset, group: int, creator: str, element: int) -> list[Scalar]:
     """Values of a private element by its creator, so that a block at another place is found and a stranger's is not."""
-    for block in range(0x10, 0x20):
+    block = private_block(ds, group, creator)
+    if block is None:
+        return []
+    tag = _in_block(group, block, element)
+    return values_at(ds, tag) or _private_text(ds, tag)
+
+
+def private_values(ds: Dataset, wanted: PrivateTag, *, orphan: bool = False) -> list[Scalar]:
+    """Values of a private element that is decoded as `wanted.vr` where the file does not say what it is.
+
+    `orphan`: take the first block if the group has no creator at all, as some anonymisers leave it.
+    """
+    block = private_block(ds, wanted.group, wanted.creator, orphan=orphan)
+    if block is None:
+        return []
+    tag = _in_block(wanted.group, block, wanted.element)
+    return _as_vr(ds, tag, wanted.vr) or values_at(ds, tag) or _private_text(ds, tag)
+
+
+def private_bytes(ds: Dataset, wanted: PrivateTag, *, orphan: bool = False) -> bytes:
+    """The raw bytes of a private element; empty if there are none."""
+    block = private_block(ds, wanted.group, wanted.creator, orphan=orphan)
+    return b"" if block is None else _bytes_at(ds, _in_block(wanted.group, block, wanted.element))
+
+
+def private_items(ds: Dataset, wanted: PrivateTag, *, orphan: bool = False) -> list[Dataset]:
+    """The items of a private sequence; empty if it is absent or is none."""
+    block = private_block(ds, wanted.group, wanted.creator, orphan=orphan)
+    if block is None:
+        return []
+    try:
+        element = ds.get(_in_block(wanted.group, block, wanted.element))
+        return list(element.value) if element is not None and isinstance(element.value, Items) else []
+    except PARSE_ERRORS:
+        return []
+
+
+def private_block(ds: Dataset, group: int, creator: str, *, orphan: bool = False) -> int | None:
+    """The block that `creator` reserved in `group`; None if none, or the first for an `orphan` without any creator."""
+    reserved = False
+    for block in range(_FIRST_BLOCK, _LAST_BLOCK + 1):
         owner = values_at(ds, BaseTag(group << 16 | block))
         if owner and str(owner[0]).upper() == creator.upper():
-            tag = BaseTag(group << 16 | block << 8 | element)
-            return values_at(ds, tag) or _private_text(ds, tag)
-    return []
+            return block
+        reserved = reserved or bool(owner)
+    return _FIRST_BLOCK if orphan and not reserved else None
+
+
+def _in_block(group: int, block: int, element: int) -> BaseTag:
+    return BaseTag(group << 16 | block << 8 | element)
+
+
+def _bytes_at(ds: Dataset, tag: BaseTag) -> bytes:
+    try:
+        element = ds.get_item(tag)
+    except PARSE_ERRORS:
+        return b""
+    return element.value if element is not None and isinstance(element.value, bytes) else b""
+
+
+def _as_vr(ds: Dataset, tag: BaseTag, vr: str) -> list[Scalar]:
+    """Values of an element of unknown VR, from its bytes; UN is little endian (PS3.5 6.2.2)."""
+    try:
+        element = ds.get_item(tag)
+        if element is None or element.VR not in (None, "UN") or not isinstance(element.value, bytes):
+            return []
+        little = element.is_little_endian if isinstance(element, RawDataElement) and element.VR is None else True
+        return _from_raw(RawDataElement(tag, vr, len(element.value), element.value, 0, False, little)) or []
+    except PARSE_ERRORS:
+        return []
 
 
 def _private_text(ds: Dataset, tag: BaseTag) -> list[Scalar]:

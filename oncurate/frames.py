@@ -1,8 +1,8 @@
 """The 2-D images of one file: where each lies, how its values scale, and what may tell it from its neighbours.
 
-Belongs here: reading `Frame` records and allow-listed attributes from a parsed header, classic or enhanced multi-frame
-(PS3.3 C.7.6.16: shared and per-frame functional groups). Does not belong here: refusing a file for its kind
-(`oncurate.headers`), or deciding which frames make a volume (`oncurate.split`).
+Belongs here: `Frame` records and allow-listed attributes from a parsed header. Does not belong here: where a frame's
+attributes are found (`oncurate.functional_groups`), refusing a file for its kind (`oncurate.headers`), or deciding
+which frames make a volume (`oncurate.split`).
 """
 
 from __future__ import annotations
@@ -13,51 +13,13 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from oncurate import elements, kinds
+from oncurate import elements, kinds, suv
+from oncurate.diffusion import Diffusion, diffusion_of
 from oncurate.elements import Scalar
-from oncurate.errors import Rejection
-from oncurate.reasons import Reason
-from oncurate.records import Frame
-
-_FUNCTIONAL_GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "ImagePositionPatient": (("PlanePositionSequence", "ImagePositionPatient"),),
-    "ImageOrientationPatient": (("PlaneOrientationSequence", "ImageOrientationPatient"),),
-    "PixelSpacing": (("PixelMeasuresSequence", "PixelSpacing"),),
-    "SliceThickness": (("PixelMeasuresSequence", "SliceThickness"),),
-    "SpacingBetweenSlices": (("PixelMeasuresSequence", "SpacingBetweenSlices"),),
-    "RescaleSlope": (("PixelValueTransformationSequence", "RescaleSlope"),),
-    "RescaleIntercept": (("PixelValueTransformationSequence", "RescaleIntercept"),),
-    "RescaleType": (("PixelValueTransformationSequence", "RescaleType"),),
-    "ImageType": (
-        ("CTImageFrameTypeSequence", "FrameType"),
-        ("MRImageFrameTypeSequence", "FrameType"),
-        ("PETFrameTypeSequence", "FrameType"),
-        ("XRay3DFrameTypeSequence", "FrameType"),
-    ),
-    "ComplexImageComponent": (("MRImageFrameTypeSequence", "ComplexImageComponent"),),
-    "EchoTime": (("MREchoSequence", "EffectiveEchoTime"),),
-    "RepetitionTime": (("MRTimingAndRelatedParametersSequence", "RepetitionTime"),),
-    "FlipAngle": (("MRTimingAndRelatedParametersSequence", "FlipAngle"),),
-    "EchoTrainLength": (("MRTimingAndRelatedParametersSequence", "EchoTrainLength"),),
-    "InversionTime": (("MRModifierSequence", "InversionTimes"),),
-    "NumberOfAverages": (("MRAveragesSequence", "NumberOfAverages"),),
-    "DiffusionBValue": (("MRDiffusionSequence", "DiffusionBValue"),),
-    "DiffusionGradientOrientation": (
-        ("MRDiffusionSequence", "DiffusionGradientDirectionSequence", "DiffusionGradientOrientation"),
-    ),
-    "KVP": (("CTXRayDetailsSequence", "KVP"),),
-    "ConvolutionKernel": (("CTReconstructionSequence", "ConvolutionKernel"),),
-    "ReconstructionDiameter": (("CTReconstructionSequence", "ReconstructionDiameter"),),
-    "XRayTubeCurrent": (("CTExposureSequence", "XRayTubeCurrentInmA"),),
-    "ExposureTime": (("CTExposureSequence", "ExposureTimeInms"),),
-    "Exposure": (("CTExposureSequence", "ExposureInmAs"),),
-    "TemporalPositionIdentifier": (("FrameContentSequence", "TemporalPositionIndex"),),
-    "AcquisitionNumber": (("FrameContentSequence", "FrameAcquisitionNumber"),),
-    "StackID": (("FrameContentSequence", "StackID"),),
-    "TriggerTime": (("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),),
-    "ImageLaterality": (("FrameAnatomySequence", "FrameLaterality"),),
-}
-_CONVERTED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
+from oncurate.functional_groups import Header
+from oncurate.mosaic import Mosaic
+from oncurate.records import RESCALE, Frame
+from oncurate.scaling import Scaling, scaling_of
 
 _COMPONENTS = {
     "M": "magnitude",
@@ -85,104 +47,48 @@ _TYPE_TERMS = frozenset(term for terms in _TYPE_TERMS_BY_MEANING.values() for te
 """Terms of ImageType that name another kind of image; the rest (NORM, ND, SE, RESAMPLED ...) varies within a volume."""
 _TYPE_PHRASES = ("PROJECTION IMAGE", "MIN IP", "MAX IP", "FAT FRACTION", "IN PHASE", "OUT PHASE")
 
-GE_B_VALUE_MODULUS = 1e9
-"""GE stores b-values above 1e9 to mark a multi-shell table; the remainder is the b-value, s/mm2."""
-
 CM_TO_MM = 10.0
 _REGION_UNIT_CM = 3  # PS3.3 C.8.5.5.1.15: physical units of a region, 3 = cm
 
 
-class Header:
-    """A parsed header and, for enhanced multi-frame, the functional groups of one of its frames."""
-
-    def __init__(self, ds: Dataset, groups: tuple[Dataset, ...] = ()) -> None:
-        self.ds = ds
-        self.groups = groups
-        self._present = frozenset(map(int, ds.keys()))
-
-    def values(self, keyword: str) -> list[Scalar]:
-        """Values of `keyword` for this frame: per-frame group, shared group, then the top level."""
-        if self.groups:
-            found = self._from_groups(keyword)
-            if found:
-                return found
-        tag = elements.tag_of(keyword)
-        return elements.values_at(self.ds, tag) if tag in self._present else []
-
-    def _from_groups(self, keyword: str) -> list[Scalar]:
-        for group in self.groups:
-            for path in _FUNCTIONAL_GROUPS.get(keyword, ()):
-                item: Dataset | None = group
-                for sequence in path[:-1]:
-                    item = elements.first_item(item, sequence)
-                found = elements.values(item, path[-1]) if item is not None else []
-                if found:
-                    return found
-            for sequence in _CONVERTED:
-                item = elements.first_item(group, sequence)
-                found = elements.values(item, keyword) if item is not None else []
-                if found:
-                    return found
-        return []
-
-    def numbers(self, keyword: str) -> list[float]:
-        """The values as numbers; empty if one of them is not a number."""
-        try:
-            return [float(value) for value in self.values(keyword)]
-        except ValueError:
-            return []
-
-    def number(self, keyword: str) -> float | None:
-        """The first value as a number."""
-        found = self.numbers(keyword)
-        return found[0] if found else None
-
-    def vector(self, keyword: str, length: int) -> tuple[float, ...] | None:
-        """Exactly `length` finite numbers; None if absent; refused if present and anything else."""
-        found = self.values(keyword)
-        if not found:
-            return None
-        numbers = self.numbers(keyword)
-        if len(numbers) != length or not all(map(math.isfinite, numbers)):
-            raise Rejection(Reason.IMPLAUSIBLE_HEADER, keyword)
-        return tuple(numbers)
-
-
-def headers_of(ds: Dataset, count: int) -> list[Header]:
-    """One view of the header for each frame; without functional groups all frames share one."""
-    per_frame = elements.items(ds, "PerFrameFunctionalGroupsSequence")
-    shared = elements.items(ds, "SharedFunctionalGroupsSequence")[:1]
-    if not per_frame and not shared:
-        return [Header(ds)] * count
-    if len(per_frame) not in (0, count):
-        raise Rejection(Reason.IMPLAUSIBLE_HEADER, "PerFrameFunctionalGroupsSequence")
-    if not per_frame:
-        return [Header(ds, tuple(shared))] * count
-    return [Header(ds, (item, *shared)) for item in per_frame]
-
-
-def frames_of(headers: list[Header], sop_class: str) -> tuple[Frame, ...]:
-    """The `Frame` records of a file, in the order of its pixel data."""
-    cross_sectional = sop_class in kinds.CROSS_SECTIONAL
+def frames_of(headers: list[Header], sop_class: str, mosaic: Mosaic | None = None) -> tuple[Frame, ...]:
+    """The `Frame` records of a file, in the order of its pixel data; of a `mosaic`, one for each tile."""
     number = elements.integer(headers[0].ds, "InstanceNumber") or 0
-    frames = []
-    for index, header in enumerate(headers):
-        spacing, source = _spacing(header, cross_sectional)
-        slope, intercept = _rescale(header, sop_class)
-        placed = bool(header.groups) or len(headers) == 1  # one position for many frames is the place of none of them
-        frames.append(
-            Frame(
-                index=index,
-                position=header.vector("ImagePositionPatient", 3) if placed else None,
-                orientation=header.vector("ImageOrientationPatient", 6) if placed else None,
-                spacing=spacing,
-                slope=slope,
-                intercept=intercept,
-                keys=_keys(header, sop_class, source, number),
-                number=index if len(headers) > 1 else number,
-            )
-        )
+    # one position for many frames is the place of none of them
+    frames = [
+        _frame(index, header, sop_class, number, placed=bool(header.groups) or len(headers) == 1)
+        for index, header in enumerate(headers)
+    ]
+    if mosaic is not None:
+        whole = frames[0]
+        frames = [
+            whole.model_copy(update={"index": tile, "number": tile, "position": position})
+            for tile, position in enumerate(mosaic.positions)
+        ]
+    elif len(frames) > 1:
+        frames = [frame.model_copy(update={"number": frame.index}) for frame in frames]
     return tuple(frames)
+
+
+def _frame(index: int, header: Header, sop_class: str, number: int, *, placed: bool) -> Frame:
+    """The record of one frame of the instance `number`; without a place unless it is `placed`."""
+    spacing, source = _spacing(header, sop_class in kinds.CROSS_SECTIONAL)
+    scaling = scaling_of(header, sop_class)
+    diffusion = diffusion_of(header) if sop_class in kinds.MR_CLASSES else Diffusion()
+    return Frame(
+        index=index,
+        position=header.vector("ImagePositionPatient", 3) if placed else None,
+        orientation=header.vector("ImageOrientationPatient", 6) if placed else None,
+        spacing=spacing,
+        slope=scaling.slope,
+        intercept=scaling.intercept,
+        keys=_keys(header, sop_class, source, number, scaling, diffusion),
+        number=number,
+        scaling=scaling.name,
+        unit=scaling.unit,
+        b_value=diffusion.b_value,
+        gradient=diffusion.gradient,
+    )
 
 
 def _spacing(header: Header, cross_sectional: bool) -> tuple[tuple[float, float] | None, str]:
@@ -207,22 +113,9 @@ def _region_spacing(region: Dataset) -> tuple[float, float] | None:
     return abs(y) * CM_TO_MM, abs(x) * CM_TO_MM
 
 
-def _rescale(header: Header, sop_class: str) -> tuple[float, float]:
-    """Slope and intercept; CT and PT values mean nothing without them, elsewhere they default to identity."""
-    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    if sop_class in kinds.CT_CLASSES or sop_class in kinds.PT_CLASSES:
-        for keyword, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
-            if value is None:
-                raise Rejection(Reason.MISSING_ATTRIBUTE, keyword)
-    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
-    if not math.isfinite(slope) or slope == 0:
-        raise Rejection(Reason.IMPLAUSIBLE_HEADER, "RescaleSlope")
-    if not math.isfinite(intercept):
-        raise Rejection(Reason.IMPLAUSIBLE_HEADER, "RescaleIntercept")
-    return slope, intercept
-
-
-def _keys(header: Header, sop_class: str, spacing_source: str, number: int) -> dict[str, Scalar | None]:
+def _keys(
+    header: Header, sop_class: str, spacing_source: str, number: int, scaling: Scaling, diffusion: Diffusion
+) -> dict[str, Scalar | None]:
     """What may tell frames apart; names and use are in `oncurate.split`. Absent attributes have no key."""
     terms, component = _image_type(header)
     keys: dict[str, Scalar | None] = {
@@ -236,14 +129,16 @@ def _keys(header: Header, sop_class: str, spacing_source: str, number: int) -> d
         "stack": _joined(header, "StackID"),
         "instance_number": number,
         "spacing_source": spacing_source,
+        "frame_time_ms": _frame_time(header),
+        "scaling": f"{scaling.name} {scaling.unit or ''}".strip() if scaling.name != RESCALE else None,
     }
     if sop_class in kinds.CT_CLASSES:
         keys["thickness"] = _rounded(header, "SliceThickness", 3)
     if sop_class in kinds.MR_CLASSES:
         keys["echo_number"] = _rounded(header, "EchoNumbers", 0)
         keys["echo_time"] = _rounded(header, "EchoTime", 2)
-        keys["b_value"] = _b_value(header)
-        keys["gradient"] = "\\".join(f"{x:.3f}" for x in _gradient(header))
+        keys["b_value"] = None if diffusion.b_value is None else float(round(diffusion.b_value))
+        keys["gradient"] = "\\".join(f"{x:.3f}" for x in diffusion.direction)
     if sop_class in kinds.PROJECTION:
         keys["view"] = _joined(header, "ViewPosition")
     return {name: value for name, value in keys.items() if value not in (None, "")}
@@ -258,36 +153,11 @@ def _image_type(header: Header) -> tuple[str, str]:
     return "\\".join(dict.fromkeys(kept)), _COMPONENTS.get(declared, component)
 
 
-def _b_value(header: Header) -> float | None:
-    """Diffusion weighting, s/mm2: the standard attribute, else GE's, Siemens' or Philips' private one."""
-    found = header.numbers("DiffusionBValue")
-    if not found:
-        found = [
-            *_numbers(elements.private(header.ds, 0x0043, "GEMS_PARM_01", 0x39))[:1],
-            *_numbers(elements.private(header.ds, 0x0019, "SIEMENS MR HEADER", 0x0C))[:1],
-            *_numbers(elements.private(header.ds, 0x2001, "Philips Imaging DD 001", 0x03))[:1],
-        ]
-    if not found or not math.isfinite(found[0]):
-        return None
-    return float(round(found[0] % GE_B_VALUE_MODULUS))
-
-
-def _gradient(header: Header) -> list[float]:
-    """Diffusion gradient direction: the standard attribute, else Siemens' or GE's private ones."""
-    found = header.numbers("DiffusionGradientOrientation")
-    if not found:
-        found = _numbers(elements.private(header.ds, 0x0019, "SIEMENS MR HEADER", 0x0E))
-    if not found:
-        parts = (elements.private(header.ds, 0x0019, "GEMS_ACQU_01", element) for element in (0xBB, 0xBC, 0xBD))
-        found = _numbers(value for part in parts for value in part[:1])
-    return found
-
-
-def _numbers(found: Iterable[Scalar]) -> list[float]:
-    try:
-        return [float(value) for value in found]
-    except ValueError:
-        return []
+def _frame_time(header: Header) -> float | None:
+    """ms from one frame of a cine to the next; the first entry of a FrameTimeVector is the first frame's, 0."""
+    times = header.numbers("FrameTime")[:1] or header.numbers("FrameTimeVector")[1:]
+    mean = sum(times) / len(times) if times else 0.0
+    return round(mean, 3) if math.isfinite(mean) and mean > 0 else None
 
 
 def _joined(header: Header, keyword: str) -> str:
@@ -307,7 +177,8 @@ def attributes_of(header: Header, keywords: Iterable[str]) -> dict[str, Any]:
     """Raw JSON-able values by keyword; a dotted keyword leads into the first item of a sequence.
 
     `UltrasoundRegions` is a name of ours: the rectangles that SequenceOfUltrasoundRegions declares, each as first
-    column, first row, last column, last row (PS3.3 C.8.5.5); null for a corner that is missing.
+    column, first row, last column, last row (PS3.3 C.8.5.5); null for a corner that is missing. The names in
+    `suv.PRIVATE` are ours too: private elements that SUV needs.
     """
     found: dict[str, Any] = {}
     regions = elements.items(header.ds, "SequenceOfUltrasoundRegions") if ULTRASOUND_REGIONS in keywords else []
@@ -315,7 +186,9 @@ def attributes_of(header: Header, keywords: Iterable[str]) -> dict[str, Any]:
         found[ULTRASOUND_REGIONS] = [[elements.integer(item, corner) for corner in _CORNERS] for item in regions]
     for keyword in keywords:
         *path, last = keyword.split(".")
-        if path:
+        if last in suv.PRIVATE:
+            many = suv.private(header.ds, last)
+        elif path:
             item: Dataset | None = header.ds
             for sequence in path:
                 item = elements.first_item(item, sequence)

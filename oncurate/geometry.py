@@ -44,11 +44,19 @@ _MISSING_REMAINDER = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Slices in order along the normal: `order` indexes the input, `refusal` says why it is no regular volume."""
+    """Slices in order along the normal: `order` indexes the input, `refusal` says why it is no regular volume.
+
+    `drifts`: slices shift sideways by 0.1 mm or more. `tilted`: they do so in proportion to their distance, as a tilted
+    gantry makes them, so that nothing but shifting each slice back is needed. `runs`: lengths of the pieces between
+    gaps of missing slices, in order; one where there is no such gap.
+    """
 
     order: np.ndarray
     geometry: Geometry
     refusal: Rejection | None
+    drifts: bool
+    tilted: bool
+    runs: tuple[int, ...]
 
 
 def lay_out(positions: np.ndarray, orientations: np.ndarray, spacings: np.ndarray, sizes: np.ndarray) -> Layout:
@@ -82,6 +90,11 @@ def lay_out(positions: np.ndarray, orientations: np.ndarray, spacings: np.ndarra
     }
     shear_u, shear_v = _slope(along, u), _slope(along, v)
     tilt = float(np.degrees(np.arctan(np.hypot(shear_u, shear_v))))
+    drifts = not (facts["consistent_in_plane_row"] and facts["consistent_in_plane_col"])
+    residual = max(float(np.ptp(u - shear_u * along)), float(np.ptp(v - shear_v * along)))
+    tilted = drifts and residual < IN_PLANE_TOLERANCE_MM and len(along) > 2
+    gaps = missing_slices(steps) if unique and not uniform and (tilted or not drifts) else np.zeros(len(steps), int)
+    refusal = _refusal(facts, steps, int(gaps.sum()), tilt if tilted else None, max(drift_u, drift_v))
     geometry = Geometry(
         origin=_vector(positions[0]),
         row=_vector(row),
@@ -94,10 +107,10 @@ def lay_out(positions: np.ndarray, orientations: np.ndarray, spacings: np.ndarra
         **facts,
         obliquity_degrees=obliquity(normal),
         gantry_tilt_degrees=tilt,
-        regularly_spaced_3d_volume=all(facts.values()),
+        regularly_spaced_3d_volume=refusal is None,
     )
-    refusal = None if all(facts.values()) else _refusal(facts, along, steps, (u, v), (shear_u, shear_v), tilt)
-    return Layout(order, geometry, refusal)
+    ends = [0, *(np.flatnonzero(gaps) + 1).tolist(), len(along)]
+    return Layout(order, geometry, refusal, drifts, tilted, tuple(int(n) for n in np.diff(ends)))
 
 
 def planar(
@@ -208,38 +221,33 @@ def _slope(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _refusal(
-    facts: dict[str, bool],
-    along: np.ndarray,
-    steps: np.ndarray,
-    in_plane: tuple[np.ndarray, np.ndarray],
-    shear: tuple[float, float],
-    tilt: float,
-) -> Rejection:
-    """The most specific reason why the facts do not make a regular volume."""
-    if not facts["orthogonal_orientation"]:
+    facts: dict[str, bool], steps: np.ndarray, missing: int, tilt: float | None, drift: float
+) -> Rejection | None:
+    """The most specific reason why slices make no regular volume; `tilt` in degrees if they are tilted, `drift` mm."""
+    count = len(steps) + 1
+    if not facts["orthogonal_orientation"] or not facts["single_orientation"]:
         return Rejection(Reason.SHEARED_ORIENTATION)
     if not facts["consistent_pixel_spacing"] or not facts["consistent_image_dimensions"]:
         return Rejection(Reason.MIXED_SIZES)
     if not facts["unique_slice_positions"]:
         repeated = int((steps <= SAME_POSITION_MM).sum())
-        return Rejection(Reason.REPEATED_POSITIONS, f"{repeated} of {len(along)} slices repeat a position")
-    residual = max(float(np.ptp(w - s * along)) for w, s in zip(in_plane, shear, strict=True))
-    drifts = not (facts["consistent_in_plane_row"] and facts["consistent_in_plane_col"])
-    tilted = drifts and residual < IN_PLANE_TOLERANCE_MM
+        return Rejection(Reason.REPEATED_POSITIONS, f"{repeated} of {count} slices repeat a position")
+    if steps.min() > SPACING_RANGE_MM[1]:
+        return Rejection(Reason.IMPLAUSIBLE_HEADER, f"ImagePositionPatient: slices {steps.min():.0f} mm apart")
+    sheared = f", also tilted by {tilt:.1f} degrees" if tilt is not None else ""
+    if missing:
+        return Rejection(Reason.MISSING_SLICES, f"{missing} of {count + missing} missing{sheared}")
     if not facts["uniform_slice_spacing"]:
-        if not drifts:
-            missing = missing_slices(steps)
-            if missing:
-                return Rejection(Reason.MISSING_SLICES, f"{missing} of {len(along) + missing} missing")
-        sheared = f", also tilted by {tilt:.1f} degrees" if tilted else ""
         return Rejection(Reason.UNEVEN_SPACING, f"{steps.min():.2f} to {steps.max():.2f} mm{sheared}")
-    if tilted and len(along) > 2:
+    if tilt is not None:
         return Rejection(Reason.GANTRY_TILT, f"{tilt:.1f} degrees")
-    return Rejection(Reason.IN_PLANE_DRIFT, f"{max(float(np.ptp(w)) for w in in_plane):.2f} mm")
+    if not (facts["consistent_in_plane_row"] and facts["consistent_in_plane_col"]):
+        return Rejection(Reason.IN_PLANE_DRIFT, f"{drift:.2f} mm")
+    return None
 
 
-def missing_slices(steps: np.ndarray) -> int:
-    """How many slices are missing if every step is a multiple of the modal one; 0 if that does not explain them."""
+def missing_slices(steps: np.ndarray) -> np.ndarray:
+    """How many slices each step leaves out, if every step is a multiple of the modal one; zeros if they are not."""
     near = np.abs(steps[:, None] - steps[None, :]) < SLICE_SPACING_TOLERANCE * steps[None, :]
     votes = near.sum(axis=0)
     best = int(np.lexsort((steps, -votes))[0])
@@ -247,8 +255,8 @@ def missing_slices(steps: np.ndarray) -> int:
     multiples = np.round(steps / modal)
     tolerance = np.minimum(_MISSING_REMAINDER * modal, SLICE_SPACING_TOLERANCE * multiples * modal)
     if (multiples < 1).any() or (np.abs(steps - multiples * modal) >= tolerance).any():
-        return 0
-    return int((multiples - 1).sum())
+        return np.zeros(len(steps), int)
+    return (multiples - 1).astype(int)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

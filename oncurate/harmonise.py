@@ -2,11 +2,11 @@
 
 Belongs here: the steps in their order, what each does to the affine, and the record of each with all its arguments.
 Does not belong here: which profile (`oncurate.profiles`), the arithmetic of interpolation (`oncurate.resample`),
-reading or writing files.
+finding the body (`oncurate.bodycrop`), label maps (`oncurate.labels`), reading or writing files.
 
-Order: orient, clip, anti-alias, resample, cast. Clipping comes before any filter, so that padding values cannot bleed
-into tissue. The grid keeps the image's own directions, also when they are oblique: nothing is interpolated only to
-turn it.
+Order: orient, padding, clip, suvbw, anti-alias, resample, cast, crop, pad. Padding and clipping come before any filter,
+so that padding values cannot bleed into tissue. The grid keeps the image's own directions, also when they are oblique:
+nothing is interpolated only to turn it. Every repetition of a 4-D image is treated alike, on one grid.
 """
 
 from __future__ import annotations
@@ -14,24 +14,38 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from oncurate import bodycrop
 from oncurate.errors import Rejection
 from oncurate.image import Image
 from oncurate.profiles import Profile
 from oncurate.reasons import Reason
 from oncurate.records import Step
-from oncurate.resample import TRUNCATE, Axis, plan_axis, resample
+from oncurate.resample import TRUNCATE, Axis, Before, plan_axis, resample
+
+HU = "HU"
+"""The unit of a profile whose body is told from air by its Hounsfield units."""
+
+SUV_UNIT = "SUVbw g/ml"
+"""The unit of values after the `suvbw` step, spelt as convert spells that of values that arrive as SUVbw."""
 
 _TOWARDS = (("L", "R"), ("P", "A"), ("I", "S"))
 _TIE = 9
 """Decimals to which alignments are compared, so that 45-degree ties do not hang on rounding noise."""
 
+Range = tuple[float, float]
 
-def harmonise(image: Image, profile: Profile) -> tuple[Image, tuple[Step, ...]]:
+
+def harmonise(
+    image: Image, profile: Profile, *, padding: Range | None = None, scale: float | None = None
+) -> tuple[Image, tuple[Step, ...]]:
     """`image` on its profile's grid, and every step with its arguments, also those that found nothing to do.
 
+    `padding`: values from the first to the second, in the image's unit, are no image; where the profile clips, they
+    become its lowest value. `scale`: what turns the image's unit into SUVbw (g/ml); used where the profile has `suv`.
     Where nothing changes voxels, the result shares its memory with `image`.
 
     Rejection: VALUES_NOT_FINITE, or GRID_TOO_LARGE before anything is allocated.
@@ -40,48 +54,24 @@ def harmonise(image: Image, profile: Profile) -> tuple[Image, tuple[Step, ...]]:
         raise Rejection(Reason.VALUES_NOT_FINITE, "native voxels") from None
     oriented, orient_step = _orient_step(image, profile)
     axes = _axes(oriented, profile)
-    voxels = math.prod(axis.size for axis in axes)
-    if voxels > profile.max_voxels:
-        raise Rejection(Reason.GRID_TOO_LARGE, f"{voxels} voxels, limit {profile.max_voxels}") from None
-    clip = _clip_bounds(oriented, profile)
+    _check_size([axis.size for axis in axes], image.count, profile)
+    scale = scale if profile.suv and not image.is_colour else None
+    before, value_steps = _values(oriented, profile, padding, scale)
     keep_type = profile.dtype == "keep" or image.is_colour
     dtype = image.array.dtype if keep_type else np.dtype(profile.dtype)
-    array = _voxels(oriented, axes, clip, dtype)
+    array = oriented.array
+    if not (before.is_nothing and dtype == array.dtype and all(axis.is_identity for axis in axes)):
+        array = resample(array, axes, dtype, before, channels=image.is_colour)
     result = replace(oriented, array=array, affine=_affine(oriented.affine, axes))
-    sigma_mm = [axis.sigma * s if axis.reach else 0.0 for axis, s in zip(axes, oriented.spacing, strict=True)]
-    steps = (
-        orient_step,
-        Step(name="clip", arguments={"applied": clip is not None, "range": profile.clip and list(profile.clip)}),
-        Step(
-            name="anti_alias",
-            arguments={
-                "applied": any(axis.reach for axis in axes),
-                "filter": "gaussian",
-                "sigma_mm": sigma_mm,
-                "truncate": TRUNCATE,
-            },
-        ),
-        Step(
-            name="resample",
-            arguments={
-                "applied": not all(axis.is_identity for axis in axes),
-                "interpolation": profile.interpolation,
-                "outside": "nearest voxel",
-                "spacing_mm": list(profile.spacing_mm or result.spacing),
-                "shape": list(result.shape),
-            },
-        ),
-        Step(
-            name="cast",
-            arguments={
-                "applied": dtype != image.array.dtype,
-                "from": image.array.dtype.name,
-                "to": dtype.name,
-                "rounding": "half to even" if dtype.kind in "iu" else "none",
-            },
-        ),
-    )
-    return result, steps
+    grid_steps = _grid_steps(oriented, result, axes, profile)
+    cast = {
+        "applied": dtype != image.array.dtype,
+        "from": image.array.dtype.name,
+        "to": dtype.name,
+        "rounding": "half to even" if dtype.kind in "iu" else "none",
+    }
+    result, frame_steps = _frame(result, profile)
+    return result, (orient_step, *value_steps, *grid_steps, Step(name="cast", arguments=cast), *frame_steps)
 
 
 def orient(image: Image) -> tuple[Image, tuple[int, int, int], tuple[bool, bool, bool]]:
@@ -95,15 +85,20 @@ def orient(image: Image) -> tuple[Image, tuple[int, int, int], tuple[bool, bool,
         key=lambda p: round(float(sum(abs(cosines[world, axis]) for world, axis in enumerate(p))), _TIE),
     )
     flipped = tuple(bool(cosines[world, axis] < 0) for world, axis in enumerate(axes))
+    return turned(image, axes, flipped), axes, flipped  # type: ignore[return-value] # 3 each
+
+
+def turned(image: Image, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> Image:
+    """`image` with its axes in the order `axes`, reversed where `flipped` (in the new order); a view."""
     array = image.array.transpose(*axes, *range(3, image.array.ndim))
     array = array[tuple(slice(None, None, -1 if flip else 1) for flip in flipped)]
     affine = image.affine.copy()
-    for world, (axis, flip) in enumerate(zip(axes, flipped, strict=True)):
+    for place, (axis, flip) in enumerate(zip(axes, flipped, strict=True)):
         column = image.affine[:3, axis]
-        affine[:3, world] = -column if flip else column
+        affine[:3, place] = -column if flip else column
         if flip:
             affine[:3, 3] += column * (image.shape[axis] - 1)
-    return replace(image, array=array, affine=affine), axes, flipped  # type: ignore[return-value] # 3 each
+    return replace(image, array=array, affine=affine)
 
 
 def _orient_step(image: Image, profile: Profile) -> tuple[Image, Step]:
@@ -136,21 +131,36 @@ def _affine(affine: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
     return moved
 
 
-def _voxels(image: Image, axes: tuple[Axis, ...], clip: tuple[float, float] | None, dtype: np.dtype) -> np.ndarray:
-    array = image.array
-    if not all(axis.is_identity for axis in axes):
-        if image.is_colour:
-            channels = [resample(array[..., c], axes, clip, dtype) for c in range(array.shape[3])]
-            return np.stack(channels, axis=-1)
-        return resample(array, axes, clip, dtype)
-    if clip is not None:
-        array = np.clip(array, *clip)
-    if dtype.kind in "iu" and array.dtype.kind == "f":
-        array = np.rint(array)
-    return array.astype(dtype, copy=False)
+def _check_size(shape: list[int], count: int, profile: Profile) -> None:
+    voxels = math.prod(shape) * count
+    if voxels > profile.max_voxels:
+        raise Rejection(Reason.GRID_TOO_LARGE, f"{voxels} voxels, limit {profile.max_voxels}") from None
 
 
-def _clip_bounds(image: Image, profile: Profile) -> tuple[float, float] | None:
+def _values(
+    image: Image, profile: Profile, padding: Range | None, scale: float | None
+) -> tuple[Before, tuple[Step, ...]]:
+    """What happens to values before any filter, and its record."""
+    clip = _clip_bounds(image, profile)
+    filled: dict[str, Any] = {"applied": False, "range": padding and list(padding)}
+    unclipped = None  # padding that clipping alone does not turn into the lowest value
+    if padding is not None and clip is not None:
+        if image.array.dtype.kind in "iu":
+            padding = math.ceil(padding[0]), math.floor(padding[1])  # compared as integers, which is faster
+        voxels = _count_within(image.array, padding)
+        filled |= {"applied": voxels > 0, "value": clip[0], "voxels": voxels}
+        unclipped = padding if voxels and padding[1] > clip[0] else None
+    steps = [
+        Step(name="padding", arguments=filled),
+        Step(name="clip", arguments={"applied": clip is not None, "range": profile.clip and list(profile.clip)}),
+    ]
+    if profile.suv:
+        steps.append(Step(name="suvbw", arguments={"applied": scale is not None, "factor": scale}))
+    filler = 0 if clip is None else clip[0]
+    return Before(padding=unclipped, filler=filler, clip=clip, scale=scale), tuple(steps)
+
+
+def _clip_bounds(image: Image, profile: Profile) -> Range | None:
     """The profile's range as far as the voxel type reaches; colour has no value unit and is not clipped."""
     if profile.clip is None or image.is_colour:
         return None
@@ -159,6 +169,44 @@ def _clip_bounds(image: Image, profile: Profile) -> tuple[float, float] | None:
         return low, high
     limits = np.iinfo(image.array.dtype)
     return max(math.ceil(low), limits.min), min(math.floor(high), limits.max)
+
+
+def _count_within(array: np.ndarray, padding: Range) -> int:
+    """Voxels from `padding[0]` to `padding[1]`; plane by plane, so that no second array is needed."""
+    planes = np.moveaxis(array, int(np.argmax(np.abs(array.strides))), 0)
+    return sum(int(np.count_nonzero((plane >= padding[0]) & (plane <= padding[1]))) for plane in planes)
+
+
+def _grid_steps(was: Image, now: Image, axes: tuple[Axis, ...], profile: Profile) -> tuple[Step, Step]:
+    sigma_mm = [axis.sigma * s if axis.reach else 0.0 for axis, s in zip(axes, was.spacing, strict=True)]
+    filtered = {
+        "applied": any(axis.reach for axis in axes),
+        "filter": "gaussian",
+        "sigma_mm": sigma_mm,
+        "truncate": TRUNCATE,
+    }
+    resampled = {
+        "applied": not all(axis.is_identity for axis in axes),
+        "interpolation": profile.interpolation,
+        "outside": "nearest voxel",
+        "spacing_mm": list(profile.spacing_mm or now.spacing),
+        "shape": list(now.shape),
+    }
+    return Step(name="anti_alias", arguments=filtered), Step(name="resample", arguments=resampled)
+
+
+def _frame(image: Image, profile: Profile) -> tuple[Image, tuple[Step, ...]]:
+    """The image cut to the body and padded, where the profile asks for it."""
+    steps: list[Step] = []
+    if profile.crop is not None:
+        image, step = bodycrop.crop(image, is_hu=profile.value_unit == HU, margin_mm=profile.margin_mm)
+        steps.append(step)
+    if profile.pad_to is not None:
+        before, after = bodycrop.padding(image.shape, profile.pad_to)
+        _check_size([sum(n) for n in zip(image.shape, before, after, strict=True)], image.count, profile)
+        image, step = bodycrop.pad(image, before, after, profile.clip[0] if profile.clip else 0)
+        steps.append(step)
+    return image, tuple(steps)
 
 
 def _all_finite(array: np.ndarray) -> bool:

@@ -24,7 +24,9 @@ from pydicom.uid import (
 from oncurate import elements, kinds
 from oncurate.elements import PARSE_ERRORS
 from oncurate.errors import Rejection
-from oncurate.frames import attributes_of, frames_of, headers_of
+from oncurate.frames import attributes_of, frames_of
+from oncurate.functional_groups import headers_of
+from oncurate.mosaic import mosaic_of
 from oncurate.part10 import as_plain_stream, looks_like_dicom
 from oncurate.pixeldata import locate
 from oncurate.reasons import Reason
@@ -89,7 +91,10 @@ def read_instance(
     pixel_format = _pixel_format(ds, syntax, found.keyword)
     found.check(pixel_format, size if not deflated else None)
     headers = headers_of(ds, pixel_format.NumberOfFrames)
-    frames = frames_of(headers, sop_class)
+    mosaic = mosaic_of(headers[0], pixel_format)
+    if mosaic is not None:
+        pixel_format = pixel_format.model_copy(update={"tiles": mosaic.size})
+    frames = frames_of(headers, sop_class, mosaic)
     return Instance(
         object=object,
         source_path=source_path,

@@ -134,8 +134,6 @@ def refusal(sop_class: str, image_type: Iterable[str]) -> Reason | None:
         return Reason.SECONDARY_CAPTURE
     if terms & LOCALIZER_TERMS:
         return Reason.LOCALIZER
-    if terms & MOSAIC_TERMS:
-        return Reason.MOSAIC
     return None
 
 

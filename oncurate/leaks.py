@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID_dictionary
 
-from oncurate import allowlist, records, split, tables
+from oncurate import allowlist, records, scaling, split, stack, suv, tables
 from oncurate.elements import PARSE_ERRORS, tag_of
 
 LEAST_CHARACTERS = 4
@@ -50,13 +50,19 @@ SPLIT_NAMES = frozenset(
         "pixel_spacing",
         "orientation",
         "instance",
-        "repetition",
+        "gap",
+        *stack.REPEATING_KEYS,
+        stack.FRAME,
+        stack.REPETITION,
     }
 )
-"""What may stand in `split_by` besides the keys of `oncurate.split`."""
+"""What may stand in `split_by` and `repeated_by` besides the keys of `oncurate.split`."""
 
 SPACING_SOURCES = ("PixelSpacing", "ImagerPixelSpacing", "PhysicalDelta", "none")
 """What may stand in `spacing_source`."""
+
+KINDS_AND_CORRECTIONS = ("volume", "planar", "cine", "none", "shear", "resample")
+"""What may stand in `kind` and `geometry_correction`."""
 
 _TEXT = frozenset({"AE", "LO", "SH", "PN", "UC", "UI", "UR", "DT"})  # may hold several values
 _PROSE = frozenset({"LT", "ST", "UT"})  # hold one value, backslashes included
@@ -178,13 +184,26 @@ def _folded(text: str | bytes) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)).casefold(), text) if "\\u" in text else text
 
 
+_WRITTEN = (
+    records.CohortSeries,
+    records.CohortVolume,
+    records.PlannedVolume,
+    records.Slice,
+    records.Geometry,
+    records.Repetition,
+    records.SuvScale,
+)
+"""Records whose field names stand in what is written of a volume."""
+
+
 @cache
 def _known_words() -> frozenset[str]:
     """Tokens that stand in a release for reasons of their own: vocabulary terms and names of fields and columns."""
     phrases = {t for vocabulary in allowlist.VOCABULARIES.values() for t in vocabulary.terms}
-    phrases |= {rule.output for rule in allowlist.RULES} | {"true", "false", "null", "volume", "planar"}
+    phrases |= {rule.output for rule in allowlist.RULES} | {"true", "false", "null", *KINDS_AND_CORRECTIONS}
+    phrases |= {*suv.STATUSES, *scaling.UNITS.values(), scaling.PHILIPS, scaling.REAL_WORLD, records.RESCALE}
     phrases |= {"PatientID", "StudyInstanceUID", *split.HARD_KEYS, *split.SOFT_KEYS, *SPLIT_NAMES, *SPACING_SOURCES}
-    for model in (records.CohortSeries, records.CohortVolume, records.PlannedVolume, records.Slice, records.Geometry):
+    for model in _WRITTEN:
         phrases |= set(model.model_fields)
     phrases |= {column for table in tables.TABLES.values() for column, _, _ in table.columns}
     return frozenset(token for phrase in phrases for token in _TOKEN.findall(_folded(phrase)))

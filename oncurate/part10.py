@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from oncurate.errors import Rejection
@@ -19,6 +20,14 @@ _META_START = PREAMBLE_BYTES + len(_PREFIX)
 _SNIFFED_BYTES = 4096
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT = b"1.2.840.10008.1.2.1".ljust(len(_DEFLATED), b"\0")
+_DEFLATED_JPIP = {
+    b"1.2.840.10008.1.2.4.95": "JPIP Referenced Deflate",
+    b"1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate",
+}
+_META_GROUP = b"\x02\0"
+_GROUP_LENGTH = _META_GROUP + b"\0\0"
+_SYNTAX = _META_GROUP + b"\x10\0"
+_LONG_VRS = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR")  # their length is four bytes, after two of padding
 INFLATED_LIMIT_BYTES = 1 << 30
 """A deflated data set larger than this when inflated is refused as a bomb: it is ten times the largest series seen."""
 
@@ -50,40 +59,55 @@ def _starts_element(head: bytes, order: str) -> bool:
 
 
 def as_plain_stream(stream: BinaryIO, size: int) -> tuple[BinaryIO, bool]:
-    """The stream itself, or an inflated one in explicit little endian; and whether it was deflated."""
+    """The stream itself, or an inflated one in explicit little endian; and whether it was deflated.
+
+    Raises UNSUPPORTED_SYNTAX for deflated JPIP, whose pixels are elsewhere, and what `inflate` raises.
+    """
     head = stream.read(_SNIFFED_BYTES)
     stream.seek(0)
-    if _is_deflated(head):
+    syntax = _syntax(head)
+    if syntax in _DEFLATED_JPIP:
+        raise Rejection(Reason.UNSUPPORTED_SYNTAX, _DEFLATED_JPIP[syntax])
+    if syntax == _DEFLATED:
         return io.BytesIO(inflate(stream.read(size))), True
     return stream, False
 
 
-def _is_deflated(head: bytes) -> bool:
-    if head[PREAMBLE_BYTES:_META_START] != _PREFIX:
-        return False
-    end = _meta_end(head)
-    return end is not None and _DEFLATED in head[_META_START:end]
+def _syntax(head: bytes) -> bytes:
+    """The transfer syntax in the file meta group; empty if there is none. The group's own length is often wrong."""
+    return next((value.rstrip(b" \0") for tag, value, _ in _meta(head) if tag == _SYNTAX), b"")
 
 
-def _meta_end(head: bytes) -> int | None:
-    """Where the data set starts, from the group length that opens the file meta group; None if it is not there."""
-    if head[_META_START : _META_START + 8] != b"\x02\0\0\0UL\x04\0" or len(head) < _META_START + 12:
-        return None
-    (length,) = struct.unpack_from("<L", head, _META_START + 8)
-    return _META_START + 12 + length
+def _meta(head: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """The elements of the file meta group, as far as `head` reaches: tag, value, where the next one starts."""
+    at, last = _META_START, -1
+    while at != last and head[PREAMBLE_BYTES:_META_START] == _PREFIX and head[at : at + 2] == _META_GROUP:
+        long = head[at + 4 : at + 6] in _LONG_VRS
+        start = at + (12 if long else 8)
+        length = int.from_bytes(head[at + 8 : start] if long else head[at + 6 : start], "little")
+        if start + length > len(head):
+            return
+        tag, at = head[at : at + 4], start + length
+        if tag == _GROUP_LENGTH:
+            last = at + int.from_bytes(head[start:at], "little")
+        yield tag, head[start:at], at
 
 
 def inflate(data: bytes) -> bytes:
     """A deflated file as the same file in explicit little endian; other files unchanged."""
-    if not _is_deflated(data[:_SNIFFED_BYTES]):
+    if _syntax(data[:_SNIFFED_BYTES]) != _DEFLATED:
         return data
-    end = _meta_end(data)
+    *_, (_, _, end) = _meta(data)
     meta = data[:end].replace(_DEFLATED, _EXPLICIT, 1)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        body = inflater.decompress(data[end:], INFLATED_LIMIT_BYTES)
-    except zlib.error:
-        raise Rejection(Reason.BROKEN_HEADER, "deflated data set") from None
+    for window in (-zlib.MAX_WBITS, zlib.MAX_WBITS):  # PS3.5 A.5 wants no zlib header, some writers put one
+        inflater = zlib.decompressobj(window)
+        try:
+            body = inflater.decompress(data[end:], INFLATED_LIMIT_BYTES)
+            break
+        except zlib.error:
+            continue
+    else:
+        raise Rejection(Reason.BROKEN_HEADER, "deflated data set")
     if inflater.unconsumed_tail:
         raise Rejection(Reason.IMPLAUSIBLE_HEADER, "deflated data set")
     if not inflater.eof:

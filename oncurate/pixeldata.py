@@ -13,9 +13,15 @@ from typing import BinaryIO, Literal
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    UID_dictionary,
+)
 
 from oncurate import elements
+from oncurate.encapsulated import ITEM, Items, walk
 from oncurate.errors import Rejection
 from oncurate.reasons import Reason
 from oncurate.records import PixelFormat
@@ -25,27 +31,26 @@ Keyword = Literal["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
 _KEYWORDS: dict[int, Keyword] = {0x0010: "PixelData", 0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}
 _PIXEL_GROUP = 0x7FE0
 _UNDEFINED = 0xFFFFFFFF
-_SEQUENCE_END = b"\xfe\xff\xdd\xe0"
-_ITEM = b"\xfe\xff\x00\xe0"
 _NATIVE_LITTLE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 _SLICEABLE_BITS = (8, 16, 32, 64)
-_YBR_422_SHARE = 2 / 3  # PS3.3 C.7.6.3.1.2: two chroma samples for two pixels
+_YBR_422 = ("YBR_FULL_422", "YBR_PARTIAL_422")  # PS3.3 C.7.6.3.1.2: two chroma samples for two pixels
+_JPIP = ("1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.204")  # the pixels are at an address that the header names
 
 
 @dataclass(frozen=True)
 class PixelData:
-    """The pixel element: `offset` and `length` of its value (None: encapsulated), bytes `available` there."""
+    """The pixel element: `offset` and `length` of its value (None: encapsulated), and the bytes `available` there."""
 
     keyword: Keyword
     offset: int
     length: int | None
     available: int
-    ends_properly: bool
+    items: Items | None  # of encapsulated pixel data
 
     def check(self, form: PixelFormat, size: int | None) -> None:
         """Refuse pixel data that is shorter than the header promises. `size` is the file's, None if inflated."""
         if self.length is None:
-            if self.available <= len(_ITEM) + 4 or not self.ends_properly:
+            if self.items is None or not self.items.ended or len(self.items.places) < 2:
                 raise Rejection(Reason.TRUNCATED_PIXEL_DATA)
             return
         if self.length == 0:
@@ -68,7 +73,7 @@ def expected_bytes(form: PixelFormat) -> int:
     if form.BitsAllocated == 1:
         return (samples + 7) // 8
     whole = samples * form.BitsAllocated // 8
-    return int(whole * _YBR_422_SHARE) if form.PhotometricInterpretation == "YBR_FULL_422" else whole
+    return whole * 2 // 3 if form.PhotometricInterpretation in _YBR_422 else whole
 
 
 def locate(stream: BinaryIO, ds: Dataset, syntax: str) -> PixelData:
@@ -80,6 +85,8 @@ def locate(stream: BinaryIO, ds: Dataset, syntax: str) -> PixelData:
     head = stream.read(12)
     order = "<" if little else ">"
     if len(head) < 8:
+        if syntax in _JPIP:
+            raise Rejection(Reason.UNSUPPORTED_SYNTAX, UID_dictionary[syntax][0])
         raise Rejection(Reason.BROKEN_HEADER if head or _is_cut(ds, end) else Reason.NO_PIXEL_DATA)
     group, element = struct.unpack_from(f"{order}HH", head)
     if group != _PIXEL_GROUP or element not in _KEYWORDS:
@@ -90,12 +97,16 @@ def locate(stream: BinaryIO, ds: Dataset, syntax: str) -> PixelData:
     (length,) = struct.unpack_from(f"{order}L", head, 4 if short else 8)
     offset = start + (8 if short else 12)
     encapsulated = length == _UNDEFINED and syntax not in (*_NATIVE_LITTLE, DeflatedExplicitVRLittleEndian)
+    if length == _UNDEFINED and not encapsulated:
+        stream.seek(offset)
+        if stream.read(len(ITEM)) == ITEM:  # compressed pixels under the syntax of native ones
+            raise Rejection(Reason.IMPLAUSIBLE_HEADER, "TransferSyntaxUID")
     return PixelData(
         keyword=_KEYWORDS[element],
         offset=offset,
         length=None if encapsulated else min(length, end - offset) if length == _UNDEFINED else length,
         available=end - offset,
-        ends_properly=not encapsulated or _ends_properly(stream, offset, end),
+        items=walk(stream, offset, end) if encapsulated else None,
     )
 
 
@@ -108,17 +119,3 @@ def _is_cut(ds: Dataset, end: int) -> bool:
     if isinstance(last, RawDataElement):
         return last.length != _UNDEFINED and last.value_tell + last.length > end
     return not elements.text(ds, "Rows")
-
-
-def _ends_properly(stream: BinaryIO, offset: int, end: int) -> bool:
-    """Whether the encapsulated stream is complete: walk its items, each announcing its own length."""
-    position = offset
-    while position + 8 <= end:
-        stream.seek(position)
-        head = stream.read(8)
-        if head[:4] == _SEQUENCE_END:
-            return True
-        if head[:4] != _ITEM:
-            return False
-        position += 8 + struct.unpack_from("<L", head, 4)[0]
-    return False

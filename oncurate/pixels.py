@@ -18,11 +18,29 @@ from oncurate.records import PixelFormat, PixelLocator
 
 
 def decode_frames(locator: PixelLocator, data: bytes, frames: Sequence[int]) -> list[np.ndarray]:
-    """The stored values of `frames` (0-based) of the file whose bytes are `data`.
+    """The stored values of `frames` (0-based) of the file whose bytes are `data`; of a mosaic, of its tiles.
 
     Each is (rows, columns), or (rows, columns, 3) uint8 RGB for colour and palette images; bits beyond BitsStored are
     dropped, the sign extended. Raises `Rejection` UNSUPPORTED_SYNTAX, UNDECODABLE or PIXEL_DATA_MISMATCH.
     """
+    form = locator.format
+    if form.tiles is not None:
+        return _tiles(_whole_frames(locator, data, [0])[0], form.tiles, frames)
+    return _whole_frames(locator, data, frames)
+
+
+def _tiles(whole: np.ndarray, size: tuple[int, int], wanted: Sequence[int]) -> list[np.ndarray]:
+    """Tiles of a mosaic, `size` rows and columns each, numbered row by row."""
+    rows, columns = size
+    across, down = whole.shape[1] // columns, whole.shape[0] // rows
+    if wanted and max(wanted) >= across * down:
+        raise Rejection(Reason.PIXEL_DATA_MISMATCH, f"tile {max(wanted)} of {across * down}")
+    corners = ((tile // across * rows, tile % across * columns) for tile in wanted)
+    return [whole[top : top + rows, left : left + columns] for top, left in corners]
+
+
+def _whole_frames(locator: PixelLocator, data: bytes, frames: Sequence[int]) -> list[np.ndarray]:
+    """Frames as the file holds them: a mosaic is one."""
     form = locator.format
     if frames and max(frames) >= form.NumberOfFrames:
         raise Rejection(Reason.PIXEL_DATA_MISMATCH, f"frame {max(frames)} of {form.NumberOfFrames}")
@@ -37,7 +55,7 @@ def decode_frames(locator: PixelLocator, data: bytes, frames: Sequence[int]) -> 
 def digest(locator: PixelLocator, data: bytes) -> str | None:
     """SHA-256 over shape, sign and values of all frames, whatever their encoding; None if they cannot be decoded."""
     try:
-        frames = decode_frames(locator, data, range(locator.format.NumberOfFrames))
+        frames = _whole_frames(locator, data, range(locator.format.NumberOfFrames))
     except Rejection:
         return None
     found = hashlib.sha256(repr((len(frames), frames[0].shape)).encode())

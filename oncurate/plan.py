@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from oncurate import copies, geometry, kinds, split
+from oncurate import copies, geometry, kinds, policies, split, stack, suv, views
 from oncurate.copies import PixelDigest, refused
 from oncurate.errors import Rejection
+from oncurate.placed import sort_out
+from oncurate.policies import GeometryPolicy
 from oncurate.reasons import Reason
-from oncurate.records import Geometry, Instance, Outcome, PlannedVolume, Slice, SourceSeries
+from oncurate.records import Geometry, Instance, Outcome, PlannedVolume, Repetition, Slice, SourceSeries
 from oncurate.split import Part, Unit
 
 DEFAULT_THICKNESS_MM = 1.0
@@ -32,6 +34,14 @@ class _Planned:
     split_by: tuple[str, ...]
     geometry: Geometry | None
     refusal: Rejection | None
+    repetitions: tuple[tuple[Unit, ...], ...] = ()
+    repeated_by: tuple[str, ...] = ()
+    correction: policies.Correction | None = None
+
+    @property
+    def is_irregular(self) -> bool:
+        """Whether it is refused, or makes a volume only because a policy allows it."""
+        return self.refusal is not None or self.correction is not None or policies.GAP in self.split_by
 
     @property
     def paths(self) -> list[str]:
@@ -39,83 +49,60 @@ class _Planned:
         return list(dict.fromkeys(unit.instance.source_path for unit in self.units))
 
 
-def plan_series(instances: Sequence[Instance], pixel_digest: PixelDigest) -> tuple[SourceSeries | None, list[Outcome]]:
+def plan_series(
+    instances: Sequence[Instance], pixel_digest: PixelDigest, policy: GeometryPolicy | None = None
+) -> tuple[SourceSeries | None, list[Outcome]]:
     """The series with its volumes, or None if nothing of it can go on, and an outcome for every file not in a volume.
 
-    All instances share patient, study and series UID. The result does not depend on their order.
+    All instances share patient, study and series UID. The result does not depend on their order. `policy` says what to
+    do with stacks that are no regular grid; the default refuses them.
     """
-    kept, outcomes = copies.resolve(instances, pixel_digest)
-    placed, projections, unplaced = _sort_out(kept)
+    policy = policy or GeometryPolicy()
+    kept, outcomes = copies.resolve(instances, pixel_digest, policy.duplicates)
+    placed, projections, unplaced = sort_out(kept)
     outcomes += unplaced
     planned: list[_Planned] = [_plan_projection(instance) for instance in projections]
     for part in split.by_hard_keys(placed) if placed else []:
-        found, duplicates = _plan_part(part, pixel_digest)
+        found, duplicates = _plan_part(part, pixel_digest, policy)
         planned += found
         outcomes += duplicates
     planned, more = _settle(planned)
     outcomes += more
+    planned = _stacked(planned)
     if not planned:
         return None, sorted(outcomes, key=lambda o: o.key)
     planned.sort(key=lambda p: p.units[0].order)
     return _series(kept, planned), sorted(outcomes, key=lambda o: o.key)
 
 
-def _sort_out(kept: Iterable[Instance]) -> tuple[list[Unit], list[Instance], list[Outcome]]:
-    """Units that have a place in the patient, projection images, and outcomes of files that are neither."""
-    placed: list[Unit] = []
-    projections: list[Instance] = []
-    outcomes: list[Outcome] = []
-    for instance in kept:
-        frames = instance.frames
-        many = len(frames) > 1
-        if instance.SOPClassUID in kinds.PROJECTION:
-            if many:
-                outcomes += refused([instance], Reason.MULTIFRAME_NOT_A_VOLUME)
-            else:
-                projections.append(instance)
-        elif all(f.position is not None and f.orientation is not None and f.spacing is not None for f in frames):
-            placed += [Unit(instance, frame) for frame in frames]
-        elif many and all(f.position is None for f in frames):
-            outcomes += refused([instance], Reason.MULTIFRAME_NOT_A_VOLUME)
-        else:
-            outcomes += refused([instance], Reason.MISSING_GEOMETRY, _missing(instance))
-    return placed, projections, outcomes
-
-
-def _missing(instance: Instance) -> str:
-    names = {
-        "ImagePositionPatient": "position",
-        "ImageOrientationPatient": "orientation",
-        "PixelSpacing": "spacing",
-    }
-    return ", ".join(k for k, field in names.items() if any(getattr(f, field) is None for f in instance.frames))
-
-
 def _plan_projection(instance: Instance) -> _Planned:
+    """A radiograph, an ultrasound image, or a cine: its frames are repetitions of one plane."""
     frame = instance.frames[0]
-    unit = Unit(instance, frame)
+    units = tuple(Unit(instance, each) for each in instance.frames)
     try:
         found = geometry.planar(
             frame.position,
             frame.orientation,
             frame.spacing,
-            (instance.format.Rows, instance.format.Columns),
+            instance.format.frame_size,
             thickness=DEFAULT_THICKNESS_MM,
             spacing_source=str(frame.keys.get("spacing_source", "none")),
         )
     except Rejection as rejection:
-        return _Planned((unit,), (), None, rejection)
-    return _Planned((unit,), ("instance",), found, None)
+        return _Planned(units, (), None, rejection)
+    if len(units) == 1:
+        return _Planned(units, ("instance",), found, None)
+    return _Planned(units, ("instance",), found, None, tuple((unit,) for unit in units), (stack.FRAME,))
 
 
-def _plan_part(part: Part, pixel_digest: PixelDigest) -> tuple[list[_Planned], list[Outcome]]:
+def _plan_part(part: Part, pixel_digest: PixelDigest, policy: GeometryPolicy) -> tuple[list[_Planned], list[Outcome]]:
     """Volumes of one part of a series that no hard key but size divides any further."""
     try:
         pieces = split.by_size(part)
-        found = [_judge(piece, pixel_digest) for piece in pieces]
+        found = [_judge(piece, pixel_digest, policy) for piece in pieces]
         planned = [p for some, _ in found for p in some]
         outcomes = [o for _, some in found for o in some]
-        if len(pieces) > 1 and any(p.refusal for p in planned) and _fills_one_grid(part):
+        if len(pieces) > 1 and any(p.is_irregular for p in planned) and _fills_one_grid(part):
             mixed = Rejection(Reason.MIXED_SIZES)
             planned = [_Planned(p.units, p.split_by, None, mixed) for p in planned]
     except Rejection as rejection:
@@ -129,26 +116,26 @@ def _fills_one_grid(part: Part) -> bool:
     return split.lay_out(units).refusal is None
 
 
-def _judge(part: Part, pixel_digest: PixelDigest) -> tuple[list[_Planned], list[Outcome]]:
+def _judge(part: Part, pixel_digest: PixelDigest, policy: GeometryPolicy) -> tuple[list[_Planned], list[Outcome]]:
     """Volumes of a part of one size, separated by soft keys and freed of duplicates only where that is needed."""
     layout = part.layout
     if layout is None or layout.refusal is None:
-        return [_volume(part)], []
+        return _volumes([part], policy), []
     found = split.by_soft_keys(part)
     if found is not None:
-        return [_volume(p) for p in found], []
+        return _volumes(found, policy), []
     if layout.refusal.reason is not Reason.REPEATED_POSITIONS:
-        return [_volume(part)], []
+        return _volumes([part], policy), []
     duplicates = _duplicates(part, pixel_digest)
+    if duplicates and policy.duplicates == "quarantine":
+        unwanted = Rejection(Reason.REPEATED_POSITIONS, f"{len(duplicates)} equal images; {copies.UNWANTED}")
+        return [_Planned(part.units, part.split_by, None, unwanted)], []
     if duplicates:
         gone = {u.instance.source_path for u in duplicates}
         rest = Part(tuple(u for u in part.units if u.instance.source_path not in gone), part.split_by)
-        planned, outcomes = _judge(rest, pixel_digest)
+        planned, outcomes = _judge(rest, pixel_digest, policy)
         return planned, outcomes + refused((u.instance for u in duplicates), Reason.SAME_PIXELS)
-    found = split.by_rank(part) or split.by_repetition(part)
-    if found is None:
-        return [_volume(part)], []
-    return [_volume(p) for p in found], []
+    return _volumes(split.by_rank(part) or split.by_repetition(part) or [part], policy), []
 
 
 def _duplicates(part: Part, pixel_digest: PixelDigest) -> list[Unit]:
@@ -167,18 +154,28 @@ def _duplicates(part: Part, pixel_digest: PixelDigest) -> list[Unit]:
     return gone
 
 
-def _volume(part: Part) -> _Planned:
-    """A part as it is: a regular volume, one image, or refused."""
+def _volumes(parts: Iterable[Part], policy: GeometryPolicy) -> list[_Planned]:
+    return [volume for part in parts for volume in _volume(part, policy)]
+
+
+def _volume(part: Part, policy: GeometryPolicy) -> list[_Planned]:
+    """A part as it is: a regular volume, one image, what the policy makes of it, or refused."""
     try:
         layout = part.layout
         if layout is None:
-            return _Planned(part.units, part.split_by, _single(part.units[0]), None)
+            return [_Planned(part.units, part.split_by, _single(part.units[0]), None)]
     except Rejection as rejection:
-        return _Planned(part.units, part.split_by, None, rejection)
+        return [_Planned(part.units, part.split_by, None, rejection)]
     units = tuple(part.units[n] for n in layout.order)
-    if layout.refusal is not None:
-        return _Planned(units, part.split_by, None, layout.refusal)
-    return _Planned(units, part.split_by, layout.geometry, None)
+    correction = policies.correction(layout, policy)
+    if layout.refusal is None or correction is not None:
+        return [_Planned(units, part.split_by, layout.geometry, None, correction=correction)]
+    if layout.refusal.reason is not Reason.MISSING_SLICES or policy.missing_slices == "quarantine":
+        return [_Planned(units, part.split_by, None, layout.refusal)]
+    return [
+        run if run.refusal is None and len(run.units) > 1 else _Planned(run.units, run.split_by, None, layout.refusal)
+        for run in _volumes(policies.runs(part, layout), policy)
+    ]
 
 
 def _single(unit: Unit) -> Geometry:
@@ -190,7 +187,7 @@ def _single(unit: Unit) -> Geometry:
         unit.frame.position,
         unit.frame.orientation,
         unit.frame.spacing,
-        (form.Rows, form.Columns),
+        form.frame_size,
         thickness=float(thickness) if valid else DEFAULT_THICKNESS_MM,
         spacing_source="PixelSpacing",
     )
@@ -213,6 +210,37 @@ def _settle(planned: list[_Planned]) -> tuple[list[_Planned], list[Outcome]]:
         for path, r in why.items()
     ]
     return rest, outcomes
+
+
+def _stacked(planned: list[_Planned]) -> list[_Planned]:
+    """Regular volumes that repeat one grid joined into 4-D ones; whatever else there is stays as it is."""
+    simple = [p for p in planned if _may_repeat(p)]
+    found = [p for p in planned if not _may_repeat(p)]
+    for group in stack.repetitions([(p.units, p.geometry) for p in simple if p.geometry is not None]):
+        members = [simple[index] for index in group]
+        if len(members) == 1:
+            found += members
+            continue
+        volumes = tuple(p.units for p in members)
+        joined = stack.repeated_by(volumes)
+        apart = tuple(dict.fromkeys(k for p in members for k in p.split_by if k not in stack.REPEATING_KEYS))
+        found.append(
+            _Planned(
+                units=tuple(unit for volume in volumes for unit in volume),
+                split_by=tuple(k for k in apart if k not in (stack.REPETITION, "instance")),
+                geometry=members[0].geometry,
+                refusal=None,
+                repetitions=volumes,
+                repeated_by=joined,
+            )
+        )
+    return found
+
+
+def _may_repeat(planned: _Planned) -> bool:
+    grid = planned.geometry
+    placed = planned.units[0].instance.SOPClassUID in kinds.CROSS_SECTIONAL
+    return placed and grid is not None and (grid.regularly_spaced_3d_volume or grid.shape[2] == 1)
 
 
 def _series(kept: Sequence[Instance], planned: Sequence[_Planned]) -> SourceSeries:
@@ -239,9 +267,10 @@ def _common(values: Iterable[str]) -> str:
 
 def _record(planned: _Planned, *, alone: bool) -> PlannedVolume:
     assert planned.geometry is not None  # `_settle` leaves only parts with a geometry
-    form = planned.units[0].instance.format
+    first = planned.units[0]
+    form = first.instance.format
     return PlannedVolume(
-        kind="volume" if len(planned.units) > 1 else "planar",
+        kind=_kind(planned),
         slices=tuple(
             Slice(
                 object=u.instance.object,
@@ -249,6 +278,7 @@ def _record(planned: _Planned, *, alone: bool) -> PlannedVolume:
                 SOPInstanceUID=u.instance.SOPInstanceUID,
                 slope=u.frame.slope,
                 intercept=u.frame.intercept,
+                position=u.frame.position if planned.correction else None,
             )
             for u in planned.units
         ),
@@ -257,7 +287,63 @@ def _record(planned: _Planned, *, alone: bool) -> PlannedVolume:
         SamplesPerPixel=form.SamplesPerPixel,
         PhotometricInterpretation=form.PhotometricInterpretation,
         attributes=_shared_attributes(planned.units),
+        repetitions=_repetitions(planned),
+        repeated_by=planned.repeated_by,
+        correction=planned.correction,
+        scaling=first.frame.scaling,
+        unit=first.frame.unit,
+        padding=_padding(planned.units),
+        suv=suv.of_volume(planned.units),
+        derived=views.is_derived(planned.units),
+        projection=views.is_projection(planned.units),
     )
+
+
+def _kind(planned: _Planned) -> Literal["volume", "planar", "cine"]:
+    assert planned.geometry is not None
+    if planned.geometry.shape[2] > 1:
+        return "volume"
+    return "cine" if len(planned.units) > 1 else "planar"
+
+
+def _repetitions(planned: _Planned) -> tuple[Repetition, ...]:
+    if planned.repeated_by == (stack.FRAME,):
+        step_ms = planned.units[0].instance.attributes.get("FrameTime")
+        known = isinstance(step_ms, int | float) and step_ms > 0
+        return tuple(
+            Repetition(time_s=round(n * float(step_ms) / 1000, 6) if known else None) for n in range(len(planned.units))
+        )
+    return stack.describe(planned.repetitions or (planned.units,))
+
+
+def _padding(units: Sequence[Unit]) -> tuple[float, float] | None:
+    """The rescaled values that PixelPaddingValue (to PixelPaddingRangeLimit) marks, where all slices agree on them."""
+    found = {
+        (
+            _stored(unit, "PixelPaddingValue"),
+            _stored(unit, "PixelPaddingRangeLimit"),
+            unit.frame.slope,
+            unit.frame.intercept,
+        )
+        for unit in units
+    }
+    if len(found) != 1:
+        return None
+    value, limit, slope, intercept = found.pop()
+    if value is None:
+        return None
+    ends = [slope * end + intercept for end in (value, value if limit is None else limit)]
+    return min(ends), max(ends)
+
+
+def _stored(unit: Unit, keyword: str) -> float | None:
+    """A stored value; one of signed pixels that was written as unsigned is read as what was meant."""
+    value = unit.instance.attributes.get(keyword)
+    if not isinstance(value, int | float):
+        return None
+    form = unit.instance.format
+    wraps = form.PixelRepresentation == 1 and value >= 2 ** (form.BitsAllocated - 1)
+    return float(value) - 2**form.BitsAllocated if wraps else float(value)
 
 
 def _shared_attributes(units: Sequence[Unit]) -> dict[str, Any]:

@@ -30,11 +30,14 @@ SAMPLE = 2**18
 def render(image: Image, modality: str, value_unit: str) -> bytes:
     """PNG of the axial, coronal and sagittal plane through the centre; of the one plane that a single image has.
 
+    Of a 4-D image or a cine, the first repetition.
+
     Radiological convention: the patient's right is on the left, anterior and superior are up, and in the sagittal plane
     anterior is left. All planes have one scale in mm. Grey, or RGB for colour. The same image gives the same bytes.
     """
-    low, high = _window(image, modality, value_unit)
-    view = orient(image)[0]
+    first = image.repetition(0)
+    low, high = _window(first, modality, value_unit)
+    view = orient(first)[0]
     planes = [_grey_or_colour(plane, low, high) for plane in _planes(view.array)]
     sizes = _sizes(view)
     if 1 in view.shape:

@@ -19,7 +19,10 @@ from oncurate.errors import UsageError
 
 Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
+Voxels = Annotated[int, Field(gt=0, le=32767)]  # what an axis of NIfTI-1 holds
 
+_VOLUME = "volume"
+"""The only kind of image that has a third axis in space."""
 _PLANAR, _OTHER = "planar", "other"
 _FIXED = frozenset({"name", "version", "modalities", "value_unit"})
 """What a provider file may not override: they say which profile it is, not what it does."""
@@ -28,8 +31,11 @@ _FIXED = frozenset({"name", "version", "modalities", "value_unit"})
 class Profile(BaseModel):
     """Settings of one profile; the default of every setting does nothing.
 
-    `spacing_mm` is along the axes of the oriented image (right, anterior, superior); `clip` is in the image's value
-    unit and acts before interpolation; `max_voxels` bounds the target grid.
+    `spacing_mm` is along the axes of the oriented image (right, anterior, superior). `clip` is in the unit of the
+    native volume and acts before interpolation; its low end also stands for padding. `max_voxels` bounds the target
+    grid, all repetitions together. `suv` turns values into SUVbw where the header allows. `crop` and `margin_mm` cut
+    the grid to the body; `pad_to` fills each axis up to the next multiple of that many voxels. `normalise` asks for a
+    second, normalised derivative, by these methods in this order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +50,24 @@ class Profile(BaseModel):
     interpolation: Literal["linear"] = "linear"
     anti_alias: bool = False
     clip: tuple[Bound, Bound] | None = None
+    suv: bool = False
     dtype: Literal["int16", "float32", "keep"] = "keep"
+    crop: Literal["body"] | None = None
+    margin_mm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    pad_to: tuple[Voxels, Voxels, Voxels] | None = None
+    normalise: tuple[Literal["n4", "zscore"], ...] = ()
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Profile:
+        if self.suv and self.dtype != "float32":
+            raise ValueError("suv gives fractions: it needs dtype float32")
+        if self.margin_mm and self.crop is None:
+            raise ValueError("margin_mm needs crop: body")
+        if self.normalise and self.modalities != ("MR",):
+            raise ValueError("normalise is for MR alone: the values of other modalities have a unit")
+        if len(set(self.normalise)) < len(self.normalise):
+            raise ValueError("normalise names a method twice")
+        return self
 
     @model_validator(mode="after")
     def _values_fit(self) -> Profile:
@@ -74,11 +97,11 @@ class Profiles(BaseModel):
         return [p for p in self.by_name.values() if modality in p.modalities or p.name in (_PLANAR, _OTHER)]
 
     def choose(self, modality: str, kind: str, value_unit: str) -> Profile:
-        """The profile for a volume: `planar` for single images of any modality, else the modality's, else `other`.
+        """The profile for a volume: `planar` for single images and cines, else its modality's, else `other`.
 
         A CT whose values are not HU gets `other`: a range in HU would cut values that mean something else.
         """
-        if kind == _PLANAR:
+        if kind != _VOLUME:
             return self.by_name[_PLANAR]
         fitting = (p for p in self.by_name.values() if modality in p.modalities and p.value_unit in (None, value_unit))
         return next(fitting, self.by_name[_OTHER])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from oncurate.deidentify import DeidentifyPolicy
 from oncurate.errors import UsageError
 from oncurate.identity import SECRET_BYTES_MIN
+from oncurate.policies import GeometryPolicy
 from oncurate.profiles import Profiles
 from oncurate.profiles import load as load_profiles
 
@@ -64,6 +65,7 @@ class Provider(Section):
     work: str | None = None
     secret_env: str = Field("ONCURATE_SECRET", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     deidentify: DeidentifyPolicy = DeidentifyPolicy()
+    geometry: GeometryPolicy = GeometryPolicy()
     harmonise: dict[str, dict[str, Any]] = {}
     quality: Quality = Quality()
     outputs: tuple[Literal["nifti"], ...] = ("nifti",)

@@ -6,6 +6,9 @@ Belongs here: the metrics of the quality table and their definitions. Does not b
 A metric that does not apply to a modality, or that the image does not allow, is None: never NaN, never an error. An
 image with a voxel that is not finite has no intensity metrics; `nan_share` says it all.
 
+Of a 4-D image or a cine, extremes, `constant`, `empty_slices` and `nan_share` are of all repetitions; everything else is
+of the first, so that an image is measured as its 3-D siblings are.
+
 What is measured where: extremes, `constant`, `empty_slices` and `nan_share` on every voxel; slice means on every slice,
 thinned in the plane; sharpness and noise on whole slices, at most SLICES of them, evenly spaced; all else on at most
 SAMPLE voxels of a regular grid.
@@ -66,23 +69,27 @@ def measure(native: Image, modality: str, value_unit: str) -> dict[str, Any]:
 
     Slices lie along the third array axis. Colour is measured by its luminance.
     """
-    array = native.array
-    if native.is_colour:
-        array = luminance(array)
+    array = _grey(native.repetition(0))
     spacing = native.spacing
     metrics: dict[str, Any] = dict.fromkeys(INTENSITY_METRICS)
     metrics["field_of_view_mm"] = (
         [n * s for n, s in zip(native.shape, spacing, strict=True)] if native.has_unit else None
     )
     metrics["spacing_mm"] = list(spacing) if native.has_unit else None
-    extremes = [_extremes(array[:, :, k]) for k in range(array.shape[2])]
+    extremes = [
+        _extremes(plane) for n in range(native.count) for plane in np.moveaxis(_grey(native.repetition(n)), 2, 0)
+    ]
     metrics["empty_slices"] = sum(low == high for low, high in extremes)
     low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
-    metrics["nan_share"] = _nan_share(array)
+    metrics["nan_share"] = float(np.mean([_nan_share(native.repetition(n).array) for n in range(native.count)]))
     metrics["constant"] = bool(low == high) or metrics["nan_share"] == 1
     if metrics["nan_share"] == 0 and low < high:
         metrics |= _intensity(array, high, modality, is_hu=modality == "CT" and value_unit == "HU")
     return metrics
+
+
+def _grey(image: Image) -> np.ndarray:
+    return luminance(image.array) if image.is_colour else image.array
 
 
 def _intensity(array: np.ndarray, high: float, modality: str, *, is_hu: bool) -> dict[str, float | None]:

@@ -83,6 +83,7 @@ class Frame(Record):
     number: int  # InstanceNumber, or the frame's index in a multi-frame instance
     scaling: str = RESCALE  # where slope and intercept come from: a name of oncurate.scaling
     unit: str | None = None  # of the value, where `scaling` defines one (UCUM code of a real-world value map)
+    b_value: float | None = None  # diffusion weighting, s/mm2, as the header has it; `keys` has it rounded
     gradient: Vector | None = None  # diffusion gradient direction, LPS unit vector; None where b is 0 or unknown
 
 
@@ -235,7 +236,8 @@ class Outcome(Record):
 class GridImage(Record):
     """What was written of one image: its grid, voxel type, value range and the digest of its .nii.gz bytes."""
 
-    shape: tuple[int, ...]  # three axes, and the repetitions where there are more than one
+    shape: tuple[int, int, int]
+    repetitions: int = 1  # length of the fourth axis
     spacing_mm: Vector
     affine: tuple[float, ...]  # 16 numbers, row-major, voxel index -> RAS mm
     dtype: str  # numpy name, or "rgb24"

@@ -25,6 +25,7 @@ HARD_KEYS = (
     "echo_time",
     "b_value",
     "kernel",
+    "scaling",
     "thickness",
     "laterality",
     "view",
@@ -74,7 +75,7 @@ def lay_out(units: Sequence[Unit]) -> Layout:
         np.array([u.frame.position for u in units], float),
         np.array([u.frame.orientation for u in units], float),
         np.array([u.frame.spacing for u in units], float),
-        np.array([(u.instance.format.Rows, u.instance.format.Columns) for u in units]),
+        np.array([u.instance.format.frame_size for u in units]),
     )
 
 
@@ -91,7 +92,7 @@ def by_hard_keys(units: Sequence[Unit]) -> list[Part]:
 
 def by_size(part: Part) -> list[Part]:
     """Separate by matrix, then by pixel spacing with a tolerance."""
-    parts = _each([part], "matrix", lambda u: (u.instance.format.Rows, u.instance.format.Columns))
+    parts = _each([part], "matrix", lambda u: u.instance.format.frame_size)
     return [
         piece
         for p in parts

@@ -19,7 +19,8 @@ from oncurate.records import Record
 from oncurate.staged import POINTER, Current, folder, manifest_key, number_of, table_key
 from oncurate.store import Store
 
-PATH_COLUMNS = ("native_path", "harmonised_path", "preview_path", "metadata_path")
+PATH_SUFFIX = "_path"
+"""Columns of the volumes table whose name ends so hold paths of objects; null where a volume has no such object."""
 
 
 class VerifyReport(Record):
@@ -106,8 +107,9 @@ def _dangling(dataset_store: Store, version: str, listed: set[str]) -> Iterable[
     """Paths in the volumes table that the manifest does not know."""
     key = table_key(version, "volumes")
     try:
-        table = tables.read_columns(dataset_store.read(key), PATH_COLUMNS)
-        paths = {path for column in table.columns for path in column.to_pylist() if path}
+        table = tables.read_columns(dataset_store.read(key))
+        columns = [table[name] for name in table.column_names if name.endswith(PATH_SUFFIX)]
+        paths = {path for column in columns for path in column.to_pylist() if path}
     except FileNotFoundError:
         return [] if key in listed else [Problem(finding=Finding.MISSING, path=key)]
     except (pa.ArrowException, OSError):

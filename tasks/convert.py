@@ -9,6 +9,7 @@ import numpy as np
 
 from oncurate import nifti, reread
 from oncurate.convert import convert
+from oncurate.describe import NATIVE
 from oncurate.errors import Defect, Rejection
 from oncurate.image import Image
 from oncurate.provider import Provider
@@ -24,7 +25,6 @@ from tasks.volumes import run_batch, where
 from tasks.zone import Part
 
 STAGE = "convert"
-NATIVE = "native.nii.gz"
 RECORD = "native"
 
 
@@ -41,6 +41,7 @@ def write_image(store: Store, key: str, image: Image) -> GridImage:
     store.write(zone.staged(key), data)
     return GridImage(
         shape=image.shape,
+        repetitions=image.count,
         spacing_mm=image.spacing,
         affine=tuple(float(x) for x in image.affine.ravel()),
         dtype="rgb24" if image.is_colour else str(image.array.dtype),
@@ -67,7 +68,10 @@ def convert_batch(
     def work(store: Store, folder: str, series: CohortSeries, volume: CohortVolume) -> bytes:
         image, unit, inverted, steps = convert(volume, series.Modality, locators, read_object)
         written = write_image(store, f"{folder}/{NATIVE}", image)
-        return NativeImage(image=written, value_unit=unit, inverted=inverted, steps=steps).model_dump_json().encode()
+        record = NativeImage(
+            image=written, value_unit=unit, inverted=inverted, steps=steps, correction=volume.planned.correction
+        )
+        return record.model_dump_json().encode()
 
     return run_batch(provider, cohort, skip, STAGE, RECORD, (NATIVE,), work)
 

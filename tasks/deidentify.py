@@ -53,11 +53,12 @@ def key_rows_key(part: Part) -> str:
 
 
 def volume_recipe(provider: Provider, modality: str) -> str:
-    """Digest of everything that shapes a volume of this modality: stage versions, policy, profiles."""
+    """Digest of everything that shapes a volume of this modality: stage versions, policies, profiles."""
     return digest(
         {
             "versions": STAGE_VERSIONS,
             "deidentify": provider.deidentify.model_dump(mode="json"),
+            "geometry": provider.geometry.model_dump(mode="json"),
             "profiles": [profile.model_dump(mode="json") for profile in provider.profiles().possible(modality)],
         }
     )

@@ -154,7 +154,8 @@ def write_plan_batches(
 ) -> list[str]:
     """Group instances by patient into `count` batches of about equal bytes.
 
-    `rows` are the header rows, `parts` says which part holds the record of each source path.
+    `rows` are the header rows, `parts` says which part holds the record of each source path. A key depends on all that
+    planning does: contents, rules and the provider's geometry policy.
     """
     patients: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -168,7 +169,8 @@ def write_plan_batches(
             wanted.setdefault(parts[row["source_path"]], []).append(row["source_path"])
         value = {"parts": {k: sorted(v) for k, v in sorted(wanted.items())}}
         contents = sorted([r["source_path"], r["object"], parts[r["source_path"]]] for r in rows_here)
-        key = f"batches/plan/{content_name([contents, STAGE_VERSIONS['index']])}.json.gz"
+        recipe = [STAGE_VERSIONS["index"], provider.geometry.model_dump(mode="json")]
+        key = f"batches/plan/{content_name([contents, *recipe])}.json.gz"
         zone.work(provider).write(key, zone.pack(value))
         keys.append(key)
     return keys
@@ -194,7 +196,7 @@ def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
     locators: list[PixelLocator] = []
     for key, instances in sorted(by_series.items()):
         instances.sort(key=lambda i: i.source_path)
-        planned, refusals = plan_series(instances, digests)
+        planned, refusals = plan_series(instances, digests, provider.geometry)
         outcomes.extend(refusals)
         used = {s.object for v in planned.volumes for s in v.slices} if planned else set()
         members = [i for i in instances if i.object in used and i.source_path not in {o.key for o in refusals}]

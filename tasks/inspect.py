@@ -65,13 +65,15 @@ def inspect(source: str) -> dict[str, Any]:
             rows[planned.Modality]["series"] += 1
             rows[planned.Modality]["volumes"] += sum(v.kind == "volume" for v in planned.volumes)
             rows[planned.Modality]["planar"] += sum(v.kind == "planar" for v in planned.volumes)
+            rows[planned.Modality]["cines"] += sum(v.kind == "cine" for v in planned.volumes)
             rows[planned.Modality]["files"] += len(instances) - len(outcomes)
     return {
         "files": files,
         "bytes": size,
         "patients": len({patient_key(i[0]) for i in found.values()}),
         "modalities": [
-            {"modality": m, **{k: rows[m][k] for k in ("series", "volumes", "planar", "files")}} for m in sorted(rows)
+            {"modality": m, **{k: rows[m][k] for k in ("series", "volumes", "planar", "cines", "files")}}
+            for m in sorted(rows)
         ],
         "reasons": {r.value: n for r, n in sorted(reasons.items()) if n},
     }

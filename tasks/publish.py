@@ -77,6 +77,7 @@ def parameters(provider: Provider) -> dict[str, Any]:
     return {
         "stage_versions": STAGE_VERSIONS,
         "deidentify": provider.deidentify.model_dump(mode="json"),
+        "geometry": provider.geometry.model_dump(mode="json"),
         "profiles": provider.profiles().model_dump(mode="json")["by_name"],
         "outputs": list(provider.outputs),
         "limits": provider.limits.model_dump(mode="json"),
@@ -207,7 +208,7 @@ def _facts(
 
 
 def _paths(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [row[c] for row in volumes for c in ("native_path", "harmonised_path", "preview_path", "metadata_path")]
+    return [path for row in volumes for column, path in row.items() if column.endswith("_path") and path is not None]
 
 
 def _identifiers_found(

@@ -35,6 +35,15 @@ def uid(*parts: object) -> str:
     return "2.25." + str(int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:16], "big"))
 
 
+def turned(x: float, y: float, z: float) -> tuple[float, ...]:
+    """An orientation: the axial one turned by these degrees about the patient's axes, z first."""
+    a, b, c = np.radians([x, y, z])
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return tuple(float(cosine) for cosine in (about_x @ about_y @ about_z)[:, :2].T.ravel())
+
+
 def voxels(slices: int, rows: int, columns: int, *, seed: int = 0) -> np.ndarray:
     """`(slices, rows, columns)` int16 in 0..2000: an ellipsoid off centre, with noise, on a noisy background."""
     rng = np.random.default_rng(seed)
@@ -215,6 +224,26 @@ def ct_series(
         seed=seed,
         first_number=first_number,
     )
+
+
+def placed_series(
+    folder: Path, pixels: np.ndarray, positions: np.ndarray, orientation: Sequence[float], **attributes: Any
+) -> list[Path]:
+    """A CT of these `pixels` (slices, rows, columns), each slice at its own position (slices, 3), LPS mm."""
+    base = {"RescaleSlope": 1, "RescaleIntercept": 0, "PixelSpacing": [0.8, 0.8], "SliceThickness": 2.0}
+    return [
+        write(
+            dataset(
+                image,
+                number=number,
+                ImagePositionPatient=[float(f"{x:.6f}") for x in position],
+                ImageOrientationPatient=[float(f"{x:.6f}") for x in orientation],
+                **{**base, **attributes},
+            ),
+            Path(folder) / f"{number:05d}.dcm",
+        )
+        for number, (image, position) in enumerate(zip(pixels, positions, strict=True), start=1)
+    ]
 
 
 def mr_series(folder: Path, *, times: int = 1, **options: Any) -> list[Path]:

@@ -78,8 +78,8 @@ def _cohort(number: int) -> dict[str, Any]:
 def _volume(number: int) -> dict[str, Any]:
     row = _identity(number)
     folder = f"volumes/{row['subject_id']}/{row['volume_id']}"
-    planar = number % 5 == 4
-    slices = 1 if planar else 40
+    planar, cine = number % 5 == 4, number % 10 == 3
+    planes, repetitions = 1 if planar or cine else 40, 12 if cine else 1
     facts = (
         "single_orientation",
         "orthogonal_orientation",
@@ -91,17 +91,23 @@ def _volume(number: int) -> dict[str, Any]:
         "uniform_slice_spacing",
     )
     return row | {
-        "kind": "planar" if planar else "volume",
+        "kind": "planar" if planar else "cine" if cine else "volume",
         "native_path": f"{folder}/native.nii.gz",
         "native_sha256": sha256_hex(f"native {number}".encode()),
-        "native_shape": [512, 512, slices],
+        "native_shape": [512, 512, planes],
         "native_spacing_mm": [0.8, 0.8, 2.0],
         "native_affine": AFFINE,
-        "slice_spacing_mm": None if planar else 2.0,
-        "number_of_slices": slices,
+        "slice_spacing_mm": None if planar or cine else 2.0,
+        "number_of_slices": planes * repetitions,
+        "native_planes": planes * repetitions,
+        "repetitions": repetitions,
+        "geometry_correction": "none",
+        "value_scaling": "rescale",
+        "suvbw_factor": 0.00021 if row["Modality"] == "PT" else None,
+        "suvbw_status": "computed: BQML START" if row["Modality"] == "PT" else None,
         **dict.fromkeys(facts, True),
         "obliquity_degrees": 3.5,
-        "regularly_spaced_3d_volume": not planar,
+        "regularly_spaced_3d_volume": not (planar or cine),
         "value_unit": {"CT": "HU", "MR": "stored", "PT": "Bq/ml"}[row["Modality"]],
         "native_dtype": "int16",
         "native_min": -1024.0,
@@ -113,7 +119,7 @@ def _volume(number: int) -> dict[str, Any]:
 
 def _harmonised(number: int) -> dict[str, Any]:
     row = _volume(number)
-    planar = row["kind"] == "planar"
+    planar = row["kind"] != "volume"
     return row | {
         "harmonised_path": row["native_path"].replace("native", "harmonised"),
         "harmonised_sha256": sha256_hex(f"harmonised {number}".encode()),

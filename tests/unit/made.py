@@ -47,6 +47,7 @@ def frame(index: int = 0, number: int = 1, **options: Any) -> Frame:
         "number": number,
     }
     base["keys"] |= options.pop("keys", {})
+    base["b_value"] = base["keys"].get("b_value")
     return Frame(**{**base, **options})
 
 

@@ -12,7 +12,7 @@ from oncurate.convert import affine_of, convert, value_unit
 from oncurate.errors import Rejection
 from oncurate.image import Image
 from oncurate.reasons import Reason
-from oncurate.records import CohortVolume, PixelLocator, PlannedVolume, Slice, Step
+from oncurate.records import CohortVolume, PixelLocator, PlannedVolume, Repetition, Slice, Step
 from tests import phantoms
 from tests.unit import made
 
@@ -24,10 +24,12 @@ def volume(
     modality: str = "CT",
     regions: tuple[tuple[int, int, int, int], ...] | None = None,
     attributes: dict[str, Any] | None = None,
+    repetitions: tuple[Repetition, ...] = (Repetition(),),
     **form: Any,
 ) -> tuple[Image, str, bool, tuple[Step, ...]]:
-    """Convert `stored` (slices, rows, columns), one made file for each slice."""
+    """Convert `stored` (slices, rows, columns), one made file for each slice; `repetitions` share the slices evenly."""
     slices, rows, columns = stored.shape
+    planes = slices // len(repetitions)
     bits = stored.dtype.itemsize * 8
     base = {"BitsAllocated": bits, "BitsStored": bits, "PixelRepresentation": int(stored.dtype.kind == "i")}
     if stored.dtype.kind == "f":
@@ -46,15 +48,16 @@ def volume(
             for k, (s, i) in enumerate(scales)
         ),
         geometry=geometry.lay_out(
-            np.array([[1.0, 2.0, 3.0 + 2 * k] for k in range(slices)]),
-            np.tile(made.AXIAL, (slices, 1)),
-            np.full((slices, 2), 0.5),
-            np.tile((rows, columns), (slices, 1)),
+            np.array([[1.0, 2.0, 3.0 + 2 * k] for k in range(planes)]),
+            np.tile(made.AXIAL, (planes, 1)),
+            np.full((planes, 2), 0.5),
+            np.tile((rows, columns), (planes, 1)),
         ).geometry,
         split_by=(),
         SamplesPerPixel=1,
         PhotometricInterpretation=pixel_format.PhotometricInterpretation,
         attributes=attributes or {},
+        repetitions=repetitions,
     )
     wrapped = CohortVolume(
         volume_id="v", recipe="r", planned=planned, masked=regions is not None, regions=regions or ()
@@ -186,3 +189,28 @@ def test_the_unit_of_values(modality: str, attributes: dict[str, str], unit: str
 def test_a_projection_lies_like_an_axial_slice_without_a_place() -> None:
     plane = geometry.planar(None, None, (0.1, 0.2), (30, 20), thickness=1.0, spacing_source="ImagerPixelSpacing")
     np.testing.assert_allclose(affine_of(plane), [[-0.2, 0, 0, 0], [0, 0.1, 0, -2.9], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+def test_repetitions_follow_each_other_along_the_fourth_axis() -> None:
+    stored = np.arange(6 * 3 * 4, dtype=np.int16).reshape(6, 3, 4)
+    times = tuple(Repetition(time_s=1.5 * n) for n in range(3))
+    image, *_ = volume(stored, modality="MR", repetitions=times)
+    assert (image.shape, image.count, image.step_s) == ((4, 3, 2), 3, 1.5)
+    for n in range(3):
+        alone, *_ = volume(stored[2 * n : 2 * n + 2], modality="MR")
+        np.testing.assert_array_equal(image.repetition(n).array, alone.array)
+        np.testing.assert_array_equal(image.affine, alone.affine)
+
+
+def test_each_repetition_has_its_own_rescale() -> None:
+    stored = np.full((4, 3, 4), 10, np.int16)
+    scales = [(0.5, 0.0), (0.5, 0.0), (2.0, 1.0), (2.0, 1.0)]
+    image, *_ = volume(stored, modality="PT", scales=scales, repetitions=(Repetition(), Repetition()))
+    assert [image.repetition(n).array.ravel()[0] for n in range(2)] == [5.0, 21.0]
+    assert image.step_s is None
+
+
+@pytest.mark.parametrize(("times", "step"), [((0, 1, 2.02), 1.01), ((0, 1, 3), None), ((0, None, 2), None)])
+def test_only_even_steps_in_time_are_one_number(times: tuple[float | None, ...], step: float | None) -> None:
+    image, *_ = volume(np.zeros((6, 3, 4), np.int16), repetitions=tuple(Repetition(time_s=t) for t in times))
+    assert image.step_s == (None if step is None else pytest.approx(step))

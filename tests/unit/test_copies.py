@@ -57,3 +57,15 @@ def test_a_copy_that_cannot_be_decoded_is_refused_alone() -> None:
     kept, outcomes = copies.resolve([broken, copy("b", "b")], lambda i: None if i is broken else "x")
     assert [i.source_path for i in kept] == ["b"]
     assert (outcomes[0].reason, outcomes[0].detail) == (Reason.UNDECODABLE, "JPEG Extended (Process 2 and 4)")
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_provider_may_have_every_copy_refused(lossy: bool) -> None:
+    instances = [copy("a", "a", lossy=lossy), copy("b", "b"), copy("c", "b"), made.instance(2, source_path="d")]
+    kept, outcomes = copies.resolve(instances, lambda _: "x", "quarantine")
+    assert [i.source_path for i in kept] == ["d"]
+    assert {o.key: (o.reason, o.detail) for o in outcomes} == {
+        "a": (Reason.CONFLICTING_COPIES, "policy duplicates: quarantine"),
+        "b": (Reason.CONFLICTING_COPIES, "policy duplicates: quarantine"),
+        "c": (Reason.SAME_BYTES, ""),
+    }

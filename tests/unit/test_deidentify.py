@@ -16,11 +16,12 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from oncurate import allowlist, headers, leaks, plan, tables
+from oncurate import allowlist, headers, leaks, plan, suv, tables
 from oncurate.deidentify import DeidentifyPolicy, key_rows, to_cohort
+from oncurate.errors import Defect
 from oncurate.identity import Keys
 from oncurate.reasons import Reason, State
-from oncurate.records import Instance, SourceSeries
+from oncurate.records import Instance, PlannedVolume, Repetition, SourceSeries, SuvScale
 from tests import phantoms
 
 KEYS = Keys(b"phantom secret 0123456789")
@@ -205,6 +206,67 @@ def test_what_suv_needs_survives_as_an_interval():
     assert attributes["injection_to_acquisition_s"] == 3601.0
     assert (attributes["RadionuclideTotalDose"], attributes["PatientWeight"]) == (370e6, 71.5)
     assert "RadiopharmaceuticalStartTime" not in attributes
+
+
+def test_what_the_plan_found_is_carried_over():
+    source = series(pt(CorrectedImage=["ATTN", "DECY"], DecayCorrection="START"))
+    found = {
+        "repetitions": (Repetition(time_s=0.0), Repetition(time_s=2.5, b_value=800.0, gradient=(0.0, 0.6, 0.8))),
+        "repeated_by": ("b_value", "gradient"),
+        "correction": "shear",
+        "scaling": "real_world_value_map",
+        "unit": "Bq/ml",
+        "padding": (-2000.0, -2000.0),
+        "derived": True,
+        "projection": True,
+    }
+    volume = source.volumes[0].model_copy(update=found)
+    assert volume.suv.factor is not None
+    cohort, _, _ = to_cohort(source.model_copy(update={"volumes": (volume,)}), KEYS, RECIPE, POLICY)
+    planned = cohort.volumes[0].planned
+    assert {name: getattr(planned, name) for name in found} == found
+    assert planned.suv == volume.suv
+    own = {"kind", "slices", "geometry", "split_by", "SamplesPerPixel", "PhotometricInterpretation", "attributes"}
+    assert set(PlannedVolume.model_fields) == own | set(found) | {"suv"}  # a new field is carried over or left out here
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scaling": "doe_jane"},
+        {"unit": "DOE^JANE"},
+        {"repeated_by": ("b_value", "doe_jane")},
+        {"suv": SuvScale(factor=1.0, status="computed: DOE^JANE")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_name_that_is_none_of_ours_is_a_bug(change):
+    source = series(ct(1), ct(2))
+    volume = source.volumes[0].model_copy(update=change)
+    with pytest.raises(Defect) as caught:
+        to_cohort(source.model_copy(update={"volumes": (volume,)}), KEYS, RECIPE, POLICY)
+    assert "jane" not in str(caught.value).casefold()
+
+
+def test_every_suv_status_can_leave():
+    source = series(ct(1), ct(2))
+    for status in suv.STATUSES:
+        volume = source.volumes[0].model_copy(update={"suv": SuvScale(factor=None, status=status)})
+        cohort, _, _ = to_cohort(source.model_copy(update={"volumes": (volume,)}), KEYS, RECIPE, POLICY)
+        assert cohort.volumes[0].planned.suv.status == status
+
+
+def test_a_radiograph_says_its_side_and_view():
+    def shown(modality: str, **attributes: object) -> dict[str, object]:
+        made = planar(modality, BurnedInAnnotation="NO", **attributes)
+        cohort, _, _ = to_cohort(series(made), KEYS, RECIPE, POLICY)
+        kept = cohort.volumes[0].planned.attributes
+        return {name: kept[name] for name in ("laterality", "view") if name in kept}
+
+    assert shown("MG", ImageLaterality="R", ViewPosition="MLO") == {"laterality": "R", "view": "MLO"}
+    assert shown("CR", Laterality="L", ViewPosition="PA") == {"laterality": "L", "view": "PA"}
+    assert shown("DX", ImageLaterality="U", ViewPosition="JOHN") == {}
+    assert shown("US", Laterality="L") == {}
 
 
 def test_an_unlisted_modality_is_other():

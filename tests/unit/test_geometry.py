@@ -1,7 +1,8 @@
-"""Geometry: the facts and the verdict, one fault at a time."""
+"""Geometry: the facts and the verdict, one fault at a time, and that nothing but position and orientation places it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from oncurate import geometry
 from oncurate.errors import Rejection
 from oncurate.geometry import Layout
 from oncurate.reasons import Reason
-
-AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+from tests.golden import chain
+from tests.phantoms import AXIAL, placed_series, turned
 
 
 def lay(along: list[float], *, u: float = 0.0, v: float = 0.0, **changed: Any) -> Layout:
@@ -77,12 +78,47 @@ def test_other_gaps_are_uneven_spacing() -> None:
     assert refusal(lay([0, 1.08, 8.08, 9.08])) == (Reason.UNEVEN_SPACING, "1.00 to 7.00 mm")
 
 
+def tilted(*along: float) -> Layout:
+    return lay([0] * len(along), positions=np.array([[0, z * 0.4, z] for z in along], float))
+
+
 def test_uneven_and_tilted_says_both() -> None:
-    positions = np.array([[0, z * 0.4, z] for z in (0, 1, 5, 12)], float)
-    assert refusal(lay([0] * 4, positions=positions)) == (
-        Reason.UNEVEN_SPACING,
-        "1.00 to 7.00 mm, also tilted by 21.8 degrees",
-    )
+    layout = tilted(0, 1, 5.5, 12)
+    assert refusal(layout) == (Reason.UNEVEN_SPACING, "1.00 to 6.50 mm, also tilted by 21.8 degrees")
+    assert (layout.drifts, layout.tilted) == (True, True)
+
+
+def test_a_gap_in_a_tilted_stack_is_a_gap() -> None:
+    layout = tilted(0, 2, 4, 8, 10, 12)
+    assert refusal(layout) == (Reason.MISSING_SLICES, "1 of 7 missing, also tilted by 21.8 degrees")
+    assert layout.runs == (3, 3)
+
+
+def test_uneven_slices_that_drift_at_random_are_not_tilted() -> None:
+    positions = np.array([[0, 3 * (z % 2), z] for z in (0, 1, 5.5, 12)], float)
+    layout = lay([0] * 4, positions=positions)
+    assert refusal(layout)[0] is Reason.UNEVEN_SPACING
+    assert (layout.drifts, layout.tilted) == (True, False)
+
+
+def test_two_slices_show_no_tilt() -> None:
+    layout = lay([0, 2], v=0.7)
+    assert refusal(layout) == (Reason.IN_PLANE_DRIFT, "0.70 mm")
+    assert not layout.tilted
+
+
+@pytest.mark.parametrize(
+    ("along", "runs"),
+    [([0, 2, 4, 8, 10], (3, 2)), ([0, 6, 8, 10, 20], (1, 3, 1)), ([0, 2, 4], (3,)), ([0, 2, 4, 7, 9], (5,))],
+)
+def test_runs_end_at_gaps_of_whole_slices_only(along: list[float], runs: tuple[int, ...]) -> None:
+    assert lay(along).runs == runs
+
+
+def test_orientations_that_fan_out_are_no_volume() -> None:
+    angles = np.radians([-0.5, 0.0, 0.5])
+    fan = np.array([[1, 0, 0, 0, np.cos(a), np.sin(a)] for a in angles])
+    assert refusal(lay([0, 2, 4], orientations=fan))[0] is Reason.SHEARED_ORIENTATION
 
 
 @pytest.mark.parametrize(("jitter", "uniform"), [(0.019, True), (0.045, False)])
@@ -161,3 +197,52 @@ def test_a_projection_has_a_pixel_size_but_no_place() -> None:
     assert (found.obliquity_degrees, found.regularly_spaced_3d_volume) == (None, False)
     bare = geometry.planar(None, None, None, (30, 20), thickness=1.0, spacing_source="none")
     assert (bare.spacing, bare.spacing_source) == ((1.0, 1.0, 1.0), "none")
+
+
+ON_THE_TABLE = {
+    "HFS": (1, 0, 0, 0, 1, 0),
+    "HFP": (-1, 0, 0, 0, -1, 0),
+    "HFDR": (0, 1, 0, -1, 0, 0),
+    "HFDL": (0, -1, 0, 1, 0, 0),
+    "FFS": (-1, 0, 0, 0, 1, 0),
+    "FFP": (1, 0, 0, 0, -1, 0),
+    "FFDR": (0, -1, 0, -1, 0, 0),
+    "FFDL": (0, 1, 0, 1, 0, 0),
+}
+"""Directions of a slice seen from the front of the gantry, by position of the patient (PS3.3 C.7.3.1.1.2)."""
+OTHERS = {
+    "sagittal": (0, 1, 0, 0, 0, -1),
+    "sagittal, mirrored": (0, -1, 0, 0, 0, -1),
+    "coronal": (1, 0, 0, 0, 0, -1),
+    "coronal, upside down": (1, 0, 0, 0, 0, 1),
+    "oblique": turned(25, 0, 0),
+    "double oblique": turned(25, -40, 70),
+}
+MARK_LPS = np.array([-31.25, 12.5, 407.75])
+
+
+def marked(folder: Path, orientation: tuple, position: str) -> tuple[np.ndarray, np.ndarray]:
+    """RAS mm of the brightest voxel of the volume's NIfTI, and its 4 x 4 matrix; the mark is off centre on all axes."""
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    normal = np.cross(row, column)
+    pixels = np.zeros((6, 16, 12), np.int16)
+    pixels[1, 4, 9] = 3000
+    first = MARK_LPS - 9 * 0.8 * row - 4 * 0.8 * column - 1 * 2.0 * normal
+    paths = placed_series(
+        folder, pixels, first + np.outer(2.0 * np.arange(6), normal), orientation, PatientPosition=position
+    )
+    found = chain.curate([chain.read(path, folder) for path in paths], [])
+    [(_, image)] = found.volumes
+    [voxel] = np.argwhere(image.array == 3000)
+    return (image.affine @ [*voxel, 1])[:3], image.affine
+
+
+@pytest.mark.parametrize("name", [*ON_THE_TABLE, *OTHERS])
+def test_a_mark_keeps_its_place_in_the_patient(name: str, tmp_path: Path) -> None:
+    orientation = {**ON_THE_TABLE, **OTHERS}[name]
+    position = name if name in ON_THE_TABLE else "HFS"
+    found, affine = marked(tmp_path / "one", orientation, position)
+    np.testing.assert_allclose(found, MARK_LPS * [-1, -1, 1], atol=1e-4)
+    again, same = marked(tmp_path / "other", orientation, "FFP" if position == "HFS" else "HFS")
+    np.testing.assert_array_equal(again, found)
+    np.testing.assert_array_equal(same, affine)

@@ -51,6 +51,11 @@ def test_terms_of_the_image_type_are_compared_without_case_or_blanks() -> None:
     assert kinds.refusal(STORAGE["CTImageStorage"], ["ORIGINAL", " localizer "]) is Reason.LOCALIZER
 
 
+@pytest.mark.parametrize("term", ["MOSAIC", "VFRAME"])
+def test_a_mosaic_is_no_kind_of_its_own(term: str) -> None:
+    assert kinds.refusal(STORAGE["MRImageStorage"], ["ORIGINAL", "PRIMARY", "M", term]) is None
+
+
 def test_the_modality_is_the_stated_one_or_what_the_class_implies() -> None:
     assert kinds.modality_of(STORAGE["EnhancedPETImageStorage"], "") == "PT"
     assert kinds.modality_of(STORAGE["ComputedRadiographyImageStorage"], "") == ""

@@ -93,3 +93,26 @@ def test_what_does_not_fit_is_a_defect() -> None:
         nifti.read(b"short")
     with pytest.raises(Defect, match="no such header"):
         nifti.read(bytes(1000))
+
+
+@pytest.mark.parametrize(("dtype", "colour"), [("int16", False), ("float32", False), ("uint8", True)])
+def test_repetitions_are_the_fourth_axis_and_their_step_is_in_seconds(dtype: str, colour: bool) -> None:
+    shape = (5, 4, 1, 7, 3) if colour else (5, 4, 3, 7)
+    array = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
+    given = Image(array, OBLIQUE, is_colour=colour, step_s=0.25)
+    data = nifti.write(given)
+    found = independent(data)
+    assert found.shape == shape[:4]
+    voxels = np.asarray(found.dataobj)
+    np.testing.assert_array_equal(np.stack([voxels[c] for c in "RGB"], -1) if colour else voxels, array)
+    assert (found.header["pixdim"][4], found.header.get_xyzt_units()) == (0.25, ("mm", "sec"))
+    again = nifti.read(bytes(data))
+    np.testing.assert_array_equal(again.array, array)
+    assert (again.count, again.is_colour, again.step_s, again.has_unit) == (7, colour, 0.25, True)
+    np.testing.assert_array_equal(again.repetition(3).array, array[:, :, :, 3])
+
+
+def test_a_three_dimensional_image_stays_one() -> None:
+    again = nifti.read(bytes(nifti.write(image())))
+    assert (again.is_4d, again.count, again.step_s) == (False, 1, None)
+    assert independent(nifti.write(image())).ndim == 3

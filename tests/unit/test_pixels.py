@@ -153,3 +153,18 @@ def test_decoded_pixels_must_have_the_claimed_shape() -> None:
 def test_an_absurd_claim_is_refused_before_decoding() -> None:
     data = sample("MR_small_jp2klossless.dcm")
     assert reason(located(data, Rows=40000, Columns=40000), data, [0]) is Reason.IMPLAUSIBLE_HEADER
+
+
+@pytest.mark.parametrize("offset", [0, None])
+def test_tiles_of_a_mosaic_are_numbered_row_by_row(offset: int | None) -> None:
+    content = phantoms.voxels(6, 4, 5)
+    whole = content.reshape(2, 3, 4, 5).transpose(0, 2, 1, 3).reshape(8, 15)
+    data = as_bytes(phantoms.dataset(whole, RescaleSlope=1, RescaleIntercept=0))
+    locator = located(data)
+    form = locator.format.model_copy(update={"tiles": (4, 5)})
+    locator = locator.model_copy(update={"format": form, "offset": locator.offset if offset == 0 else None})
+    np.testing.assert_array_equal(pixels.decode_frames(locator, data, [5, 0, 3]), content[[5, 0, 3]])
+    assert pixels.decode_frames(locator, data, []) == []
+    assert reason(locator, data, [6]) is Reason.PIXEL_DATA_MISMATCH
+    plain = locator.model_copy(update={"format": form.model_copy(update={"tiles": None})})
+    assert pixels.digest(locator, data) == pixels.digest(plain, data) is not None

@@ -104,3 +104,9 @@ def test_bytes_repeat_and_hold_pixels_only():
         place += 12 + int.from_bytes(data[place : place + 4], "big")
     assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
     assert max(opened(data).shape) <= 3 * SIDE + 2 * GAP
+
+
+def test_of_several_repetitions_the_first_is_shown():
+    first = np.random.default_rng(0).normal(100, 20, (20, 16, 8)).astype(np.float32)
+    together = np.stack([first, first[::-1] * 9], axis=-1)
+    assert render(Image(together, np.eye(4)), "MR", "stored") == render(Image(first, np.eye(4)), "MR", "stored")

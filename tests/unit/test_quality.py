@@ -192,3 +192,24 @@ def test_large_volumes_give_nearly_what_small_ones_give():
     a, b = (measure(Image(volume, np.eye(4)), "MR", "stored") for volume in (small, large))
     for name in ("snr", "snr_dietrich", "cnr", "fber"):
         assert b[name] == pytest.approx(a[name], rel=0.03)
+
+
+def test_a_series_of_images_is_measured_by_its_first_and_searched_whole():
+    first = np.random.default_rng(0).normal(100, 5, (20, 20, 6)).astype(np.float32)
+    second = first * 3
+    second[:, :, 2] = 7
+    second[0, 0, 0] = np.nan
+    alone, together = (
+        measure(Image(a, np.eye(4)), "MR", "stored") for a in (first, np.stack([first, second], axis=-1))
+    )
+    assert (alone["empty_slices"], together["empty_slices"]) == (0, 1)
+    assert together["nan_share"] == pytest.approx(1 / (2 * first.size))
+    clean = measure(Image(np.stack([first, first * 3], axis=-1), np.eye(4)), "MR", "stored")
+    assert {k: clean[k] for k in ("snr", "efc", "sharpness")} == {k: alone[k] for k in ("snr", "efc", "sharpness")}
+
+
+def test_a_colour_cine_has_one_plane_and_counts_its_empty_frames():
+    cine = np.random.default_rng(0).integers(0, 255, (12, 10, 1, 5, 3)).astype(np.uint8)
+    cine[:, :, :, 4] = 0
+    found = measure(Image(cine, np.eye(4), is_colour=True), "US", "stored")
+    assert (found["empty_slices"], found["constant"], found["nan_share"]) == (1, False, 0)

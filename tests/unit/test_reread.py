@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,3 +50,9 @@ def with_bad_magic(data: bytes) -> bytes:
     raw[344:348] = b"xxxx"
     raw[0:4] = b"\0\0\0\0"
     return gzip.compress(bytes(raw))
+
+
+@pytest.mark.parametrize(("shape", "colour"), [((5, 6, 7, 4), False), ((5, 6, 1, 4), False), ((5, 6, 1, 4, 3), True)])
+def test_repetitions_are_no_part_of_the_place(shape: tuple[int, ...], colour: bool) -> None:
+    written = replace(image(OBLIQUE, shape), is_colour=colour, step_s=1.5)
+    reread.check(nifti.write(written), written)

@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from expectations import suites
-from oncurate import profiles, tables
+from oncurate import profiles, scaling, tables
 from oncurate.errors import Defect, UsageError
 from oncurate.reasons import Reason
 
@@ -209,3 +209,8 @@ def _parameters(condition, column: str):
     for part in condition.get("conditions", [condition]):
         if part["column"]["name"] == column:
             yield from part["parameter"] if isinstance(part["parameter"], list) else [part["parameter"]]
+
+
+def test_every_unit_that_convert_may_give_is_known_to_the_volumes_suite():
+    [known] = [e for e in suites.load("volumes").expectations if e.meta.id == "value_unit_known"]
+    assert {*scaling.UNITS.values(), "HU", "stored", "counts"} <= set(known.kwargs["value_set"])
