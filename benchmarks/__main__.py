@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks [chain | scaling | stages | fidelity]`; unnamed, the first two.
+"""The command line: `python -m benchmarks [chain | scaling | stages | fidelity | antialias]`; unnamed, the first two.
 
 Belongs here: arguments. Does not belong here: any measurement.
 """
@@ -9,14 +9,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import archive, chain, fidelity, meter, scaling, stages
+from benchmarks import antialias, archive, chain, fidelity, meter, scaling, stages
 
 
 def main() -> None:
     """Run the benchmarks that were asked for, print their tables, and keep their figures in bench-out/."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="chain, scaling, stages, fidelity (default: chain scaling)"
+        "names", nargs="*", metavar="NAME", help="chain, scaling, stages, fidelity, antialias (default: chain scaling)"
     )
     parser.add_argument("--data", type=Path, action="append", help="folder of DICOM files for chain and fidelity")
     parser.add_argument("--megabytes", type=int, default=archive.MEGABYTES, help="size of chain's archive at least")
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, nargs="+", default=[10, 100, 1000], help="sizes for scaling")
     arguments = parser.parse_args()
     names = arguments.names or ["chain", "scaling"]
-    unknown = set(names) - {"chain", "scaling", "stages", "fidelity"}
+    unknown = set(names) - {"chain", "scaling", "stages", "fidelity", "antialias"}
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     for name in names:
@@ -37,6 +37,8 @@ def main() -> None:
                 figures = scaling.run(Path(folder), arguments.series)
             elif name == "fidelity":
                 figures = fidelity.run(arguments.data or archive.default_data())
+            elif name == "antialias":
+                figures = antialias.run()
             else:
                 figures = stages.run()
         print(f"\n{meter.save(name, figures)}\n")

@@ -56,11 +56,10 @@ def pieces_of(curated: Curated) -> list[Piece]:
 
 
 def volumes_of(output: Output, pieces: Sequence[Piece]) -> list[Voxels]:
-    """Their 3-D images. Where ours is a cine of as many frames as they have slices, each slice is one."""
+    """Their 3-D images. Where ours are only single images of that matrix (a cine, radiographs), each slice is one."""
     stored = list(output.volumes)
-    frames = Counter((p.volume, *p.voxels.shape[:2]) for p in pieces if p.planned.kind == "cine")
-    cines = {(*plane, count) for (_, *plane), count in frames.items()}
-    if output.count == 1 and output.shape[2] > 1 and output.shape[:3] in cines:
+    depths = {p.voxels.shape[2] for p in pieces if p.voxels.shape[:2] == output.shape[:2]}
+    if depths == {1} and output.count == 1 and output.shape[2] > 1:
         stored = [stored[0][:, :, k : k + 1] for k in range(output.shape[2])]
     return [Voxels(one, output.affine, output.slope, output.intercept, output.is_colour) for one in stored]
 

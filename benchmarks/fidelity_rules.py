@@ -202,7 +202,7 @@ def _order(output: Output, pairs: Sequence[Pair], pieces: Sequence[Piece]) -> It
     elif len(set(order)) < sum(p.volume in volumes for p in pieces):
         yield Verdict((Kind.SPLIT,), Right.BOTH, "ours is 4-D and holds this image among others")
     if output.count == 1 and len(order) > 1:
-        yield Verdict((Kind.SPLIT,), Right.BOTH, "the frames of a cine: their third axis, our fourth")
+        yield Verdict((Kind.SPLIT,), Right.OURS, "single images, stacked there along a third axis that has no distance")
 
 
 def _other_images(volumes: Sequence[Voxels], pairs: Sequence[Pair], results: Results) -> tuple[Verdict, set[int]]:

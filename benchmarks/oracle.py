@@ -6,6 +6,7 @@ of them. Files are given under made names in a temporary folder; nothing that it
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -97,6 +98,7 @@ def convert(files: Iterable[Path]) -> Conversion:
 
 def read(path: Path) -> Output:
     """A NIfTI file, whoever wrote it, with the .bval and .bvec beside it."""
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it complains of pixel sizes of 0, which we judge
     image = nibabel.load(path)
     raw = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[union-attr]
     is_colour = raw.dtype.fields is not None

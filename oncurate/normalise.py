@@ -101,7 +101,8 @@ def why_not(planned: PlannedVolume, image: Image) -> Why | None:
 def normalise(image: Image, methods: Sequence[Method]) -> tuple[Image, tuple[Step, ...]]:
     """A 3-D image after `methods` in their order, float32, and each as a step; the input is left alone.
 
-    Foreground is what is brighter than Otsu's level. An image without foreground, or of one value, stays.
+    Foreground is what is brighter than Otsu's level. An image without foreground, or of one value, stays; N4 leaves
+    alone what is one voxel thick.
     """
     steps = []
     for method in methods:
@@ -122,7 +123,7 @@ def n4(image: Image) -> tuple[Image, Step]:
     thin = values[tuple(slice(step // 2, None, step) for step in shrink)]
     mask = thin > max(level, 0.0)  # the field is one of logarithms
     arguments: dict[str, Any] = {
-        "applied": bool(mask.any() and not mask.all()),
+        "applied": bool(mask.any() and not mask.all() and min(mask.shape) > 1),
         "shrink": shrink,
         "iterations": list(ITERATIONS),
         "convergence": CONVERGENCE,

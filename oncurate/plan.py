@@ -168,6 +168,9 @@ def _volume(part: Part, policy: GeometryPolicy) -> list[_Planned]:
         return [_Planned(part.units, part.split_by, None, rejection)]
     units = tuple(part.units[n] for n in layout.order)
     correction = policies.correction(layout, policy)
+    short = _short(units) if policy.missing_slices == "quarantine" else None
+    if short is not None and (layout.refusal is None or correction is not None):
+        return [_Planned(units, part.split_by, None, short)]
     if layout.refusal is None or correction is not None:
         return [_Planned(units, part.split_by, layout.geometry, None, correction=correction)]
     if layout.refusal.reason is not Reason.MISSING_SLICES or policy.missing_slices == "quarantine":
@@ -176,6 +179,20 @@ def _volume(part: Part, policy: GeometryPolicy) -> list[_Planned]:
         run if run.refusal is None and len(run.units) > 1 else _Planned(run.units, run.split_by, None, layout.refusal)
         for run in _volumes(policies.runs(part, layout), policy)
     ]
+
+
+def _short(units: Sequence[Unit]) -> Rejection | None:
+    """Why a PET volume is incomplete though it has no gap: NumberOfSlices, of one time slice, counts more than it has.
+
+    Positions cannot show slices that are missing at an end, and only PET says how many there are (PS3.3 C.8.9.1).
+    """
+    stated = {u.instance.attributes.get("NumberOfSlices") for u in units}
+    if units[0].instance.SOPClassUID not in kinds.PT_CLASSES or len(stated) > 1:
+        return None
+    count = stated.pop()
+    if not isinstance(count, int) or len(units) >= count:
+        return None
+    return Rejection(Reason.MISSING_SLICES, f"{len(units)} slices, NumberOfSlices says more")
 
 
 def _single(unit: Unit) -> Geometry:

@@ -139,7 +139,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.REPEATED_POSITIONS: "Several different slices claim one position, and nothing tells them apart.",
     Reason.GANTRY_TILT: "Slices are sheared against each other (gantry tilt); geometry.gantry_tilt: shear corrects it.",
     Reason.IN_PLANE_DRIFT: "Slices shift sideways against each other by 0.1 mm or more.",
-    Reason.MISSING_SLICES: "There is a gap of a multiple of the slice spacing; ask for the missing slices.",
+    Reason.MISSING_SLICES: "There is a gap of a multiple of the slice spacing, or an end is missing; ask for them.",
     Reason.UNEVEN_SPACING: "Slice distances vary by 1 % or more; geometry.variable_spacing: resample corrects it.",
     Reason.MIXED_SIZES: "A volume's slices differ in matrix or pixel spacing.",
     Reason.BURNED_IN_ANNOTATION: "The header says that text is burned into the pixels (BurnedInAnnotation YES).",

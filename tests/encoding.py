@@ -14,6 +14,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import get_encoder
@@ -94,6 +95,13 @@ def jpeg_2000(array: np.ndarray, bits: int, **options: Any) -> bytes:
     return imagecodecs.jpeg2k_encode(array, **options)
 
 
+def jpeg_2000_tiles(array: np.ndarray, bits: int) -> bytes:
+    """Reversible, in tiles of 16 pixels."""
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, "JPEG2000", tile_size=(16, 16), irreversible=False, no_jp2=True)
+    return out.getvalue()
+
+
 def jpeg_xl(array: np.ndarray, bits: int) -> bytes:
     """Lossless."""
     return imagecodecs.jpegxl_encode(array, lossless=True, bitspersample=bits, effort=1)
@@ -152,7 +160,7 @@ def encodings() -> list[Encoding]:
         add("JPEG 2000", f"{JPEG}{syntax}", by_pydicom(f"{JPEG}90", "pylibjpeg"), pattern)
     add("JPEG 2000 lossy", f"{JPEG}91", lambda a, b: jpeg_2000(a, b, level=70, reversible=False), grey[:1], 3)
     add("JPEG 2000 RCT", f"{JPEG}90", jpeg_2000, colour, 0, "YBR_RCT")
-    add("JPEG 2000 tiles", f"{JPEG}90", lambda a, b: jpeg_2000(a, b, tile=(16, 16)), grey[:3])
+    add("JPEG 2000 tiles", f"{JPEG}90", jpeg_2000_tiles, grey[:1] + grey[2:3])
     add("JPEG 2000 in JP2", f"{JPEG}90", lambda a, b: jpeg_2000(a, b, codecformat="jp2"), grey[:3] + colour)
     for syntax in (201, 202, 203):
         ht = [kind for kind in grey if kind[1] in (8, 16)]

@@ -128,6 +128,13 @@ def test_slices_put_together_otherwise(repeated: list[Path]) -> None:
     assert verdict_of(repeated, replace(whole, stored=stacked)).kinds == (Kind.SPLIT,)
 
 
+def test_single_images_stacked(tmp_path: Path) -> None:
+    files = phantoms.mr_series(tmp_path, times=3, slices=1)
+    whole = theirs_of(fidelity_series.curate(files))
+    stacked = np.moveaxis(whole.stored, 3, 2)[..., 0]
+    assert verdict_of(files, replace(whole, stored=stacked)).kinds == (Kind.IDENTICAL, Kind.SPLIT)
+
+
 def test_an_image_that_they_hold_twice(repeated: list[Path]) -> None:
     whole = theirs_of(fidelity_series.curate(repeated))
     verdict = verdict_of(repeated, replace(whole, stored=whole.stored[..., [0, 1, 2, 2]]))

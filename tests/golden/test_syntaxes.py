@@ -16,14 +16,16 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import UID_dictionary
 
-from oncurate import codecs, decoders, pixels
+from oncurate import codecs, decoders, headers, pixels
 from oncurate.errors import Rejection
-from oncurate.headers import quiet
+from oncurate.part10 import as_plain_stream
+from oncurate.pixeldata import locate
 from oncurate.reasons import Reason
-from oncurate.records import PixelFormat
+from oncurate.records import PixelFormat, PixelLocator
 from tests import encoding
 from tests.golden.chain import shared_folder
 from tests.unit import made
@@ -54,8 +56,6 @@ def test_every_codec_is_tried_or_retired() -> None:
 
 @pytest.mark.parametrize("process", ["53", "55"])
 def test_progressive_jpeg_is_read_although_retired(process: str) -> None:
-    from PIL import Image
-
     array = encoding.smooth("u1", 8)
     out = io.BytesIO()
     Image.fromarray(array).save(out, "JPEG", progressive=True, quality=98)
@@ -89,12 +89,8 @@ def _folders() -> Iterator[Path]:
         yield shared / "data" / "pydicom+pydicom-data"
 
 
-def _located(data: bytes) -> PixelFormat | None:
-    """The pixel format alone, also of objects that are never curated; None if there are no pixels."""
-    from oncurate import headers
-    from oncurate.part10 import as_plain_stream
-    from oncurate.pixeldata import locate
-
+def _located(data: bytes) -> PixelLocator | None:
+    """Where the pixels are, also of objects that are never curated; None if there are none."""
     plain, deflated = as_plain_stream(io.BytesIO(data), len(data))
     ds = headers._parse(plain)
     if not {"Rows", "PhotometricInterpretation"} <= set(ds.dir()):
@@ -103,7 +99,8 @@ def _located(data: bytes) -> PixelFormat | None:
     found = locate(plain, ds, syntax)
     form = headers._pixel_format(ds, syntax, found.keyword)
     found.check(form, None if deflated else len(data))
-    return form
+    offset = None if deflated else found.native_offset(form)
+    return PixelLocator(object="o", url="u", bytes=len(data), offset=offset, format=form)
 
 
 def _by_pydicom(data: bytes, form: PixelFormat) -> np.ndarray | None:
@@ -128,14 +125,14 @@ def _files() -> list[Path]:
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: path.name)
 def test_files_of_others_are_decoded_as_pydicom_does(path: Path) -> None:
-    quiet()
+    headers.quiet()
     data = path.read_bytes()
     try:
-        form = _located(data)
-        if form is None:
+        locator = _located(data)
+        if locator is None:
             pytest.skip("no image")
-        frames = list(range(form.NumberOfFrames))[:FRAMES]
-        found = np.stack(decoders.decode(form, data, frames))
+        frames = list(range(locator.format.NumberOfFrames))[:FRAMES]
+        found = np.stack(pixels.decode_frames(locator, data, frames))
     except Rejection as refused:
         if refused.reason in (Reason.NOT_DICOM, Reason.BROKEN_HEADER, Reason.NO_PIXEL_DATA):
             pytest.skip("no image")
@@ -148,7 +145,7 @@ def test_files_of_others_are_decoded_as_pydicom_does(path: Path) -> None:
     assert path.name not in REFUSED
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reference = _by_pydicom(data, form)
+        reference = _by_pydicom(data, locator.format)
     if reference is None:
         pytest.skip("pydicom does not decode it")
     difference = np.abs(found.astype(float) - reference[frames].astype(float)).max()

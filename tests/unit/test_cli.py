@@ -182,7 +182,7 @@ def test_inspect_counts_and_writes_nothing(oncurate, provider, tmp_path: Path) -
     assert ended.code == 0
     found = json.loads(ended.out)
     assert (found["files"], found["patients"], found["reasons"]) == (5, 1, {"not_dicom": 1})
-    assert found["modalities"] == [{"modality": "CT", "series": 1, "volumes": 1, "planar": 0, "files": 4}]
+    assert found["modalities"] == [{"modality": "CT", "series": 1, "volumes": 1, "planar": 0, "cines": 0, "files": 4}]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert "not_dicom" in oncurate("inspect", tmp_path / "archive").out
 

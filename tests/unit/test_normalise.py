@@ -161,7 +161,7 @@ def test_both_come_in_the_order_asked_for():
     assert np.array_equal(both, zscore(n4(image)[0])[0].array)
 
 
-@pytest.mark.parametrize("shape", [(5, 5, 5), (9, 9, 1), (64, 48, 3)])
+@pytest.mark.parametrize("shape", [(5, 5, 5), (9, 9, 1), (20, 20, 2), (64, 48, 3)])
 def test_thin_and_small_volumes_are_no_trouble(shape):
     array = np.random.default_rng(0).uniform(1, 3, shape).astype(np.float32)
     array[: shape[0] // 2] += 100

@@ -10,7 +10,7 @@ from oncurate.plan import plan_series
 from oncurate.policies import GeometryPolicy
 from oncurate.reasons import Reason, State
 from oncurate.records import Instance, PlannedVolume
-from tests.phantoms import PLANAR
+from tests.phantoms import PLANAR, PT
 from tests.unit import made
 
 ZS = [0.0, 2.0, 4.0, 6.0]
@@ -310,3 +310,25 @@ def test_numbers_that_cannot_be_have_their_reason(
 
 def test_spacing_between_slices_beyond_a_body_is_no_volume() -> None:
     assert reasons_of(made.stack([0.0, 5000.0, 10000.0])) == {Reason.IMPLAUSIBLE_HEADER}
+
+
+@pytest.mark.parametrize(
+    ("stated", "policy", "reasons"),
+    [
+        (4, {}, set()),
+        (3, {}, set()),
+        (None, {}, set()),
+        ("", {}, set()),
+        (6, {}, {Reason.MISSING_SLICES}),
+        (6, {"missing_slices": "split"}, set()),
+    ],
+)
+def test_a_pet_that_counts_more_slices_than_there_are_lacks_an_end(
+    stated: Any, policy: dict[str, str], reasons: set[Reason]
+) -> None:
+    pet = {"SOPClassUID": PT, "Modality": "PT", "attributes": {"NumberOfSlices": stated}}
+    volumes, outcomes = plan(made.stack(ZS, **pet), **policy)
+    assert set(outcomes.values()) == reasons
+    assert len(outcomes) == 4 * len(reasons)
+    assert len(volumes) == 1 - len(reasons)
+    assert sizes(plan(made.stack(ZS, attributes=pet["attributes"]))[0]) == [4]  # no other modality counts them

@@ -25,6 +25,8 @@ def test_every_shipped_profile_says_why():
         ("US", "volume", "other"),
         ("CT", "planar", "planar"),
         ("MG", "planar", "planar"),
+        ("US", "cine", "planar"),
+        ("MR", "cine", "planar"),
     ],
 )
 def test_choice(modality, kind, name):
@@ -43,13 +45,21 @@ def test_planar_keeps_its_grid():
 
 def test_defaults_do_nothing():
     plain = Profile(name="plain", version="1", modalities=(), max_voxels=1)
-    assert (plain.orientation, plain.spacing_mm, plain.anti_alias, plain.clip, plain.dtype) == (
-        None,
-        None,
-        False,
-        None,
-        "keep",
-    )
+    given = plain.model_dump(exclude={"name", "version", "modalities", "max_voxels"})
+    assert given == {
+        "value_unit": None,
+        "orientation": None,
+        "spacing_mm": None,
+        "interpolation": "linear",
+        "anti_alias": False,
+        "clip": None,
+        "suv": False,
+        "dtype": "keep",
+        "crop": None,
+        "margin_mm": 0,
+        "pad_to": None,
+        "normalise": (),
+    }
 
 
 def test_an_override_changes_one_setting_and_shows_in_the_version():
@@ -58,7 +68,8 @@ def test_an_override_changes_one_setting_and_shows_in_the_version():
     assert ct.spacing_mm == (1, 1, 2.5)
     assert ct.label != shipped.choose("CT", "volume", "HU").label
     assert "spacing_mm" in ct.label
-    assert ct.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0), "version": "1"}) == shipped.choose("CT", "volume", "HU")
+    version = shipped.by_name["CT"].version
+    assert ct.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0), "version": version}) == shipped.by_name["CT"]
     assert changed.choose("MR", "volume", "stored") == shipped.choose("MR", "volume", "stored")
 
 
@@ -78,6 +89,17 @@ def test_an_override_can_turn_resampling_off():
         ({"CT": {"clip": None}}, "int16"),
         ({"CT": {"clip": [-1024, 40000]}}, "int16"),
         ({"CT": [1]}, "harmonise.CT"),
+        ({"CT": {"crop": "head"}}, "harmonise.CT.crop"),
+        ({"CT": {"margin_mm": 5}}, "margin_mm needs crop"),
+        ({"CT": {"crop": "body", "margin_mm": -1}}, "harmonise.CT.margin_mm"),
+        ({"CT": {"pad_to": [32, 32]}}, "harmonise.CT.pad_to"),
+        ({"CT": {"pad_to": [32, 32, 0]}}, "harmonise.CT.pad_to.2"),
+        ({"CT": {"pad_too": [32, 32, 1]}}, "'pad_to'"),
+        ({"CT": {"normalise": ["n4"]}}, "MR alone"),
+        ({"MR": {"normalise": ["n5"]}}, "harmonise.MR.normalise.0"),
+        ({"MR": {"normalise": ["n4", "n4"]}}, "twice"),
+        ({"PT": {"dtype": "keep"}}, "suv gives fractions"),
+        ({"PT": {"suv": "perhaps"}}, "harmonise.PT.suv"),
         ([1], "harmonise"),
     ],
 )
@@ -89,3 +111,23 @@ def test_mistakes_are_usage_errors_that_name_the_key(overrides, words):
 def test_a_ct_that_is_not_in_hu_is_not_clipped_as_if_it_were() -> None:
     assert load().choose("CT", "volume", "stored").name == "other"
     assert {p.name for p in load().possible("CT")} == {"CT", "planar", "other"}
+
+
+def test_only_pet_is_brought_to_suv_and_nothing_is_cropped_padded_or_normalised_by_default() -> None:
+    for name, profile in load().by_name.items():
+        assert profile.suv == (name == "PT")
+        assert (profile.crop, profile.pad_to, profile.normalise) == (None, None, ())
+
+
+def test_what_is_off_by_default_can_be_asked_for() -> None:
+    asked = load({"MR": {"crop": "body", "margin_mm": 10, "pad_to": [32, 32, 32], "normalise": ["n4", "zscore"]}})
+    mr = asked.by_name["MR"]
+    assert (mr.crop, mr.margin_mm, mr.pad_to, mr.normalise) == ("body", 10, (32, 32, 32), ("n4", "zscore"))
+    assert mr.label.endswith("+crop+margin_mm+normalise+pad_to")
+    assert load({"PT": {"suv": False}}).by_name["PT"].suv is False
+
+
+def test_the_shipped_file_names_every_setting() -> None:
+    text = resources.files("oncurate").joinpath("data/profiles.yaml").read_text()
+    for setting in Profile.model_fields.keys() - {"name", "version", "interpolation"}:
+        assert f"{setting}:" in text, setting
