@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +64,16 @@ def volumes_of(output: Output, pieces: Sequence[Piece]) -> list[Voxels]:
     return [Voxels(one, output.affine, output.slope, output.intercept, output.is_colour) for one in stored]
 
 
-def pair(volumes: Sequence[Voxels], pieces: Sequence[Piece]) -> list[Pair]:
-    """The best piece for each of their images. A piece is taken once, unless no other holds the image."""
+def pair(volumes: Sequence[Voxels], pieces: Sequence[Piece], taken: Collection[int] = ()) -> list[Pair]:
+    """The best piece for each of their images. A piece is taken once, unless no other holds the image.
+
+    `taken` are the pieces that an earlier output holds: of equal ones, others come first.
+    """
     found: list[Pair] = []
     free = list(range(len(pieces)))
     following = 0
     for repetition, theirs in enumerate(volumes):
-        order = sorted(free, key=lambda n: (n - following) % max(1, len(pieces)))
+        order = sorted(free, key=lambda n: (n in taken, (n - following) % max(1, len(pieces))))
         best = _best(repetition, theirs, pieces, order)
         if best.piece is None and len(order) < len(pieces):
             best = _best(repetition, theirs, pieces, range(len(pieces)))

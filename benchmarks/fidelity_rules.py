@@ -7,7 +7,7 @@ Belongs here: what a pairing of images says, and who is right. Does not belong h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,27 +81,27 @@ class Results:
 
 
 def judge(results: Results) -> list[Verdict]:
-    """A verdict on each output, in order, and one more for each volume of ours that no output holds."""
+    """A verdict on each output, in order, and one more for volumes of ours that no output holds."""
     verdicts: list[Verdict] = []
-    covered: set[int] = set()
+    held: set[int] = set()
     for output in results.theirs.outputs:
-        verdict, used = _judge_output(output, results)
+        verdict, pieces = _judge_output(output, results, held)
         verdicts.append(verdict)
-        covered |= used
-    return verdicts + list(_uncovered(results, covered, all(v.is_explained for v in verdicts)))
+        held |= pieces
+    return verdicts + list(_left_over(results, held, all(v.is_explained for v in verdicts)))
 
 
 def judge_one(output: Output, results: Results) -> Verdict:
     """The verdict on one output alone."""
-    return _judge_output(output, results)[0]
+    return _judge_output(output, results, frozenset())[0]
 
 
-def _judge_output(output: Output, results: Results) -> tuple[Verdict, set[int]]:
-    """The verdict, and the indices of our volumes that it speaks of."""
+def _judge_output(output: Output, results: Results, held: Set[int]) -> tuple[Verdict, set[int]]:
+    """The verdict, and the indices of our pieces that it speaks of; `held` are those of earlier outputs."""
     pieces = results.pieces
     volumes = fidelity_match.volumes_of(output, pieces)
-    pairs = fidelity_match.pair(volumes, pieces)
-    used = {pieces[p.piece].volume for p in pairs if p.piece is not None}
+    pairs = fidelity_match.pair(volumes, pieces, held)
+    used = {p.piece for p in pairs if p.piece is not None}
     if all(p.piece is not None for p in pairs):
         return _same_images(output, pairs, results), used
     second = fidelity_refused.second_output(output, results.theirs.outputs, results.ours, lambda: results.corrected)
@@ -211,10 +211,11 @@ def _other_images(volumes: Sequence[Voxels], pairs: Sequence[Pair], results: Res
     """
     theirs = Counter(fidelity_match.digest(v.stored[:, :, k]) for v in volumes for k in range(v.shape[2]))
     shared = theirs & results.slices
-    holders = {p.volume for p in results.pieces if shared & fidelity_match.slice_digests(p)}
+    holders = {n for n, p in enumerate(results.pieces) if shared & fidelity_match.slice_digests(p)}
     left = theirs - shared
     if not left:
-        why = f"the same slices, which we keep in {len(holders)} volumes"
+        count = len({results.pieces[n].volume for n in holders})
+        why = f"the same slices, which we keep in {count} volumes"
         return Verdict((Kind.SPLIT,), Right.BOTH, why), holders
     if set(left) <= set(results.slices):
         return Verdict(
@@ -246,7 +247,7 @@ def _no_rule(theirs: Voxels, results: Results) -> tuple[Verdict, set[int]]:
     piece, relation, apart = found
     decoded = _decoded(piece, theirs, results) if apart <= AFFINE_TOLERANCE_MM else None
     if decoded is not None:
-        return decoded, {piece.volume}
+        return decoded, {results.pieces.index(piece)}
     fact = f"{relation.share:.2%} of the voxels, by {relation.largest:.3g} relatively; matrix {apart:.4g} mm apart"
     return unexplained(f"values: {fact}"), set()
 
@@ -266,13 +267,21 @@ def _decoded(piece: Piece, theirs: Voxels, results: Results) -> Verdict | None:
     return Verdict((Kind.DECODED,), right, f"{name}: neighbouring voxels of the other differ {ratio:.0f} times as much")
 
 
-def _uncovered(results: Results, covered: set[int], all_explained: bool) -> Iterator[Verdict]:
+def _left_over(results: Results, held: Set[int], all_explained: bool) -> Iterator[Verdict]:
     """Our volumes that no output holds."""
-    missing = [n for n in range(len(results.ours.volumes)) if n not in covered]
-    if not missing:
+    pieces = results.pieces
+    volumes = {p.volume for p in pieces} - {pieces[n].volume for n in held}
+    if not volumes:
         return
     if not results.theirs.outputs:
         why = f"dcm2niix writes nothing of these files (exit code {results.theirs.code})"
-        yield Verdict((Kind.OURS_ONLY,), Right.OURS, f"{len(missing)} volumes: {why}")
+        yield Verdict((Kind.OURS_ONLY,), Right.OURS, f"{len(volumes)} volumes: {why}")
+        return
+    known = {found for n in held for found in fidelity_match.slice_digests(pieces[n])}
+    if all(found in known for p in pieces if p.volume in volumes for found in fidelity_match.slice_digests(p)):
+        why = (
+            f"{len(volumes)} volumes of ours have the voxels of another, under another SOP Instance UID; they keep one"
+        )
+        yield Verdict((Kind.REPEATED,), Right.OPEN, why)
     elif all_explained:
-        yield unexplained(f"no output holds {len(missing)} of our volumes")
+        yield unexplained(f"no output holds {len(volumes)} of our volumes")

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 100
+ROUNDS = 300
 """Times that handicaps are adjusted at most; what is still missing then shows in the labels' volumes."""
 
 TIE = 0.03
 """Share that a label's nearest entry gains over its farthest: less than a boundary moves by in a thirtieth of a voxel.
 On even grids whole faces have one share; this tells their voxels apart, and handicaps settle in few rounds."""
+
+NO_BACKGROUND = 0.01
+"""A share of the background below it is none, and some label wins: the tails of shares that were left out add up."""
 
 TURN = 0.5
 """Chance that a label with contenders moves in a round: were all to move, each would undo what its neighbour did."""
@@ -81,47 +84,60 @@ class _Field:
         self.label, self.voxel = label[order], voxel[order]
         share = share[order]
         self.first = np.flatnonzero(np.r_[True, self.voxel[1:] != self.voxel[:-1]])
-        sizes = np.diff(np.r_[self.first, len(order)])
-        self.group = np.repeat(np.arange(len(sizes)), sizes)
+        self.sizes = np.diff(np.r_[self.first, len(order)])
+        self.group = np.repeat(np.arange(len(self.sizes)), self.sizes)
         self.background = 1 - np.add.reduceat(share, self.first)
+        self.background[self.background < NO_BACKGROUND] = -np.inf
         self.share = share + TIE * nearness[order]
         self.contended = np.zeros(len(ends) - 1, bool)
-        self.contended[self.label[(sizes > 1)[self.group]]] = True
+        self.contended[self.label[(self.sizes > 1)[self.group]]] = True
 
     def settle(self, wanted: np.ndarray, slack: np.ndarray) -> np.ndarray:
         """Which entries win, of the round in which the labels missed the least beyond their slack."""
         wanted = np.minimum(wanted, np.diff(self.ends))
         handicap = np.zeros(len(wanted))
         dice = np.random.default_rng(0)
-        best, least = np.zeros(len(self.label), bool), None
+        margin = self._margin(handicap, np.arange(len(self.sizes)))[1]
+        counts = np.bincount(self.label[margin > 0], minlength=len(wanted))
+        best, least = margin > 0, np.inf
         for _ in range(ROUNDS):
-            margin = self._margin(handicap)
-            won = margin > 0
-            missed = np.abs(wanted - np.bincount(self.label[won], minlength=len(wanted)))
+            missed = np.abs(wanted - counts)
             beyond = missed > slack
             total = float((missed / (slack + 1))[beyond].sum())
-            if least is None or total < least:
-                best, least = won, total
+            if total < least:
+                best, least = margin > 0, total
             if not beyond.any():
                 break
-            margin = margin[self.by_label]
-            turn = ~self.contended | (dice.random(len(wanted)) < TURN)
-            for label in np.flatnonzero(beyond & turn):
-                own = margin[self.ends[label] : self.ends[label + 1]]
-                handicap[label] -= _threshold(own, int(wanted[label]))
+            movers = np.flatnonzero(beyond & (~self.contended | (dice.random(len(wanted)) < TURN)))
+            touched = np.zeros(len(self.sizes), bool)
+            for label in movers:
+                own = self.by_label[self.ends[label] : self.ends[label + 1]]
+                handicap[label] -= _threshold(margin[own], int(wanted[label]))
+                touched[self.group[own]] = True
+            entries, changed = self._margin(handicap, np.flatnonzero(touched))
+            labels = self.label[entries]
+            counts -= np.bincount(labels[margin[entries] > 0], minlength=len(wanted))
+            counts += np.bincount(labels[changed > 0], minlength=len(wanted))
+            margin[entries] = changed
         return best
 
-    def _margin(self, handicap: np.ndarray) -> np.ndarray:
-        """Each entry's score less the best of its voxel's other entries and the background."""
-        score = self.share + handicap[self.label]
-        top = np.maximum.reduceat(score, self.first)
-        leaders = np.flatnonzero(score == top[self.group])
-        leaders = leaders[np.r_[True, self.group[leaders][1:] != self.group[leaders][:-1]]]
-        other = np.maximum(top, self.background)[self.group]
+    def _margin(self, handicap: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The entries of some voxels (numbered by `group`), and the score of each less the best of all others there."""
+        sizes, background = self.sizes[voxels], self.background[voxels]
+        first = np.cumsum(sizes) - sizes
+        group = np.repeat(np.arange(len(voxels)), sizes)
+        entries = np.arange(len(group)) + (self.first[voxels] - first)[group]
+        score = self.share[entries] + handicap[self.label[entries]]
+        if not len(voxels):
+            return entries, score
+        top = np.maximum.reduceat(score, first)
+        leaders = np.flatnonzero(score == top[group])
+        leaders = leaders[np.r_[True, group[leaders][1:] != group[leaders][:-1]]]
+        other = np.maximum(top, background)[group]
         rest = score.copy()
         rest[leaders] = -np.inf
-        other[leaders] = np.maximum(np.maximum.reduceat(rest, self.first), self.background)
-        return score - other
+        other[leaders] = np.maximum(np.maximum.reduceat(rest, first), background)
+        return entries, score - other
 
 
 def _threshold(margin: np.ndarray, wanted: int) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,13 +27,16 @@ HARD_KEYS = (
     "b_value",
     "kernel",
     "scaling",
-    "thickness",
     "laterality",
     "view",
 )
 """Names in `Frame.keys` that always separate, beside SOP class, frame of reference, colour, size and orientation."""
 
-SOFT_KEYS = ("temporal_position", "trigger_time", "acquisition_number", "gradient", "stack")
+THICKNESS = "thickness"
+"""Slices of another thickness that lie between the others are another reconstruction, and always separate; where each
+thickness has a stretch of its own (a head CT that is finer at the base of the skull), it separates where needed."""
+
+SOFT_KEYS = ("temporal_position", "trigger_time", "acquisition_number", "gradient", "stack", THICKNESS)
 """Names in `Frame.keys` that separate where needed, in the order in which they are tried."""
 
 _RANKED = kinds.MR_CLASSES | kinds.PT_CLASSES
@@ -87,7 +91,8 @@ def by_hard_keys(units: Sequence[Unit]) -> list[Part]:
     parts = _each(parts, "photometric", lambda u: _colour(u.instance))
     for key in HARD_KEYS:
         parts = _each(parts, key, lambda u, key=key: u.frame.keys.get(key))
-    return [piece for part in parts for piece in _by_orientation(part)]
+    parts = [piece for part in parts for piece in _by_orientation(part)]
+    return [piece for part in parts for piece in _by_interleaved_thickness(part)]
 
 
 def by_size(part: Part) -> list[Part]:
@@ -222,6 +227,21 @@ def _by_orientation(part: Part) -> list[Part]:
         orientations,
         lambda a, b: bool(np.abs(a - b).max() <= geometry.ORIENTATION_TOLERANCE),
     )
+
+
+def _by_interleaved_thickness(part: Part) -> list[Part]:
+    """Separate by slice thickness unless each thickness has a stretch of its own along the normal."""
+    pieces = _each([part], THICKNESS, lambda u: u.frame.keys.get(THICKNESS))
+    if len(pieces) == 1:
+        return pieces
+    first = np.array(part.units[0].frame.orientation, float)
+    stretches = []
+    for piece in pieces:
+        along = geometry.positions_along(np.array([u.frame.position for u in piece.units], float), first)
+        stretches.append((float(along.min()), float(along.max())))
+    stretches.sort()
+    apart = all(before[1] < after[0] for before, after in pairwise(stretches))
+    return [part] if apart else pieces
 
 
 def _cluster(part: Part, name: str, values: np.ndarray, alike: Callable[[np.ndarray, np.ndarray], bool]) -> list[Part]:

@@ -16,9 +16,9 @@ import numpy as np
 from oncurate import kinds
 from oncurate.geometry import PIXEL_SPACING_TOLERANCE, SAME_POSITION_MM, SLICE_SPACING_TOLERANCE
 from oncurate.records import Geometry, Repetition
-from oncurate.split import HARD_KEYS, SOFT_KEYS, Unit
+from oncurate.split import HARD_KEYS, SOFT_KEYS, THICKNESS, Unit
 
-REPEATING_KEYS = ("b_value", *SOFT_KEYS)
+REPEATING_KEYS = ("b_value", *(key for key in SOFT_KEYS if key != THICKNESS))
 """Names in `Frame.keys` that may vary between the repetitions of one 4-D image."""
 
 FRAME, REPETITION = "frame", "repetition"
@@ -77,7 +77,7 @@ def describe(volumes: Sequence[Volume]) -> tuple[Repetition, ...]:
 
 
 def _key(unit: Unit) -> Hashable:
-    keys = tuple(unit.frame.keys.get(key) for key in HARD_KEYS if key != "b_value")
+    keys = tuple(unit.frame.keys.get(key) for key in (*HARD_KEYS, THICKNESS) if key != "b_value")
     form = unit.instance.format
     return (unit.instance.SOPClassUID, unit.instance.FrameOfReferenceUID, form.SamplesPerPixel, *keys)
 

@@ -166,6 +166,16 @@ def test_what_no_output_holds(ct: list[Path], tmp_path: Path) -> None:
     assert [v.is_explained for v in verdicts] == [True, False]
 
 
+def test_two_equal_volumes_of_ours_of_which_they_keep_one(ct: list[Path]) -> None:
+    ours = fidelity_series.curate(ct)
+    twice = Curated(ours.volumes * 2, [])
+    output = theirs_of(ours)
+    verdicts = fidelity_rules.judge(Results(tuple(ct), twice, Conversion((output,), 0)))
+    assert [v.kinds for v in verdicts] == [(Kind.IDENTICAL,), (Kind.REPEATED,)]
+    both = fidelity_rules.judge(Results(tuple(ct), twice, Conversion((output, output), 0)))
+    assert [v.kinds for v in both] == [(Kind.IDENTICAL,)] * 2
+
+
 def _gapped(folder: Path, extent: float) -> list[Verdict]:
     files = phantoms.ct_series(folder, missing=[5])
     ours = fidelity_series.curate(files)

@@ -18,6 +18,7 @@ from oncurate.geometry import lay_out
 from oncurate.pixels import decode_frames
 from oncurate.plan import plan_series
 from oncurate.policies import GeometryPolicy
+from oncurate.reasons import Reason
 from oncurate.records import CohortVolume, Instance
 from tests.golden import chain
 
@@ -66,11 +67,28 @@ def test_all_slices_on_one_grid_are_what_dcm2niix_makes_of_them(files: list[Inst
     assert abs(found.mean() - theirs["mean"]) < 1.0
 
 
-def test_a_policy_makes_two_volumes_of_it_that_hold_every_slice(files: list[Instance]) -> None:
-    planned, outcomes = plan_series(files, lambda i: i.object, GeometryPolicy(gantry_tilt="shear"))
+@pytest.mark.parametrize("policy", [GeometryPolicy(), GeometryPolicy(gantry_tilt="shear")])
+def test_slices_that_are_tilted_and_uneven_need_both_policies(files: list[Instance], policy: GeometryPolicy) -> None:
+    planned, outcomes = plan_series(files, lambda i: i.object, policy)
+    assert planned is None
+    assert {o.reason for o in outcomes} == {Reason.UNEVEN_SPACING}
+
+
+def test_both_policies_make_one_volume_of_it(files: list[Instance]) -> None:
+    policy = GeometryPolicy(gantry_tilt="shear", variable_spacing="resample")
+    planned, outcomes = plan_series(files, lambda i: i.object, policy)
     assert not outcomes
     assert planned is not None
-    assert [(len(v.slices), v.correction, v.split_by) for v in planned.volumes] == [(14, "shear", ("thickness",))] * 2
+    assert [(len(v.slices), v.correction, v.split_by) for v in planned.volumes] == [(len(files), "resample", ())]
+
+
+def test_a_policy_makes_a_volume_of_its_thin_half_that_holds_every_slice(files: list[Instance]) -> None:
+    thinnest = min(i.frames[0].keys["thickness"] for i in files)
+    thin = [i for i in files if i.frames[0].keys["thickness"] == thinnest]
+    planned, outcomes = plan_series(thin, lambda i: i.object, GeometryPolicy(gantry_tilt="shear"))
+    assert not outcomes
+    assert planned is not None
+    assert [(len(v.slices), v.correction) for v in planned.volumes] == [(14, "shear")]
     locators = {i.object: chain.locator(i) for i in files}
     for volume in planned.volumes:
         wrapped = CohortVolume(volume_id="x", recipe="x", planned=volume, masked=False)

@@ -105,3 +105,17 @@ def test_an_incomplete_repetition_does_not_take_the_others_with_it() -> None:
 def test_repeats_are_the_units_that_share_a_position() -> None:
     groups = split.repeats(part(made.stack([0.0, 2.0, 2.0, 4.0])))
     assert [[u.frame.number for u in g] for g in groups] == [[2, 3]]
+
+
+def test_interleaved_thicknesses_always_separate_and_stretches_do_not() -> None:
+    thin = made.stack(ZS, keys={"thickness": 1.0})
+    between = made.stack([z + 1 for z in ZS], first=10, keys={"thickness": 5.0})
+    beyond = made.stack([z + 6 for z in ZS], first=10, keys={"thickness": 5.0})
+    assert hard(thin + between) == [(3, ("thickness",))] * 2
+    assert hard(thin + beyond) == [(6, ())]
+
+
+def test_stretches_of_two_spacings_separate_where_each_is_regular() -> None:
+    thin = made.stack([0.0, 2.0, 4.0, 6.0], keys={"thickness": 2.0})
+    thick = made.stack([10.0, 16.0, 22.0, 28.0], first=10, keys={"thickness": 6.0})
+    assert found(split.by_soft_keys(part(thin + thick))) == [(4, ("thickness",))] * 2

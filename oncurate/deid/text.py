@@ -1,0 +1,198 @@
+"""Free text: what a closed vocabulary leaves of it.
+
+Belongs here: folding, tokens, the vocabulary and the safe patterns. Does not belong here: which elements hold free text
+(`oncurate.deid.rules`), or whose identifiers are taken out of it first (`oncurate.deid.own`).
+
+Deny by default: what is not a word of the vocabulary or of a safe pattern is dropped, so a name leaves only if it is
+also a word of radiology; those of the patient and of everybody else in the header are taken out before. Bare numbers
+are dropped; a number stays with its unit or inside a pattern.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from oncurate import allowlist
+from oncurate.deid import tables
+
+LEAST_LETTERS = 3
+"""Characters. Shorter name parts (initials, titles) are in every text by chance and name nobody."""
+
+LONGEST_RUN = 6
+"""Tokens. An identifier is looked for in as many neighbouring tokens: a name of four, a date of three."""
+
+LONGEST = 4096
+"""Characters. Longer text is cut: a descriptor has dozens."""
+
+_PIECE = re.compile(r"[^\W\d_](?:[./][^\W\d_])+(?![^\W_])|[^\W_]+(?:(?<=\d)[.,](?=\d)[^\W_]+)*")
+_SEPARATOR = re.compile(r"[ _\-+/.,*:;()=&]{1,3}")
+_NUMBER = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{1,2})?")
+_INITIALS = re.compile(r"[./]")
+_SUBWORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_SPELT = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ł": "l"})
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_LONE_LETTERS = frozenset("lr")  # left and right; other letters alone are initials
+_UNITS = (
+    r"mm[23]?|cm[23]?|ml|cc|kg|mg|kvp?|mv|ke?v|mev|mas?|ms|secs?|s|min|h|hz|[kmg]hz|deg|t|c?gy|mgy|[kmg]?bq|m?ci|%|pct|"
+    r"px|um|dirs?|phases?|views?|ch|d|x"
+)
+_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"bv?a?l?[0-9]{1,4}",  # b value
+        rf"[0-9]{{1,4}}(?:[.,][0-9]{{1,2}})?(?:{_UNITS})",
+        r"[0-9]{2,3}x[0-9]{2,3}(?:x[0-9]{1,3})?",  # matrix
+        r"[0-9][.,]?[0-9]?x[0-9][.,]?[0-9]?(?:x[0-9][.,]?[0-9]?)?(?:mm)?",  # voxel
+        r"c[1-7]|(?:th|t|d)(?:[1-9]|1[0-2])|l[1-6]|s[1-5]",  # vertebrae
+        r"(?:te|tr|ti|fa|p|s|etl|nex|nsa|dir)[0-9]{1,4}",  # timing, parallel imaging factors
+        r"(?:gtv|ctv|itv|ptv|oar|roi|seg|label|lesion|tumou?r|node|beam|field|bst|phase|echo|scan|series|image|view)"
+        r"[a-z]?[0-9]{1,2}",
+        r"(?:ep|se|tse|gre|fl|tfl|tir|me|spc|fi|tfi|hst|rs)[23]d[0-9]{0,3}[a-z]{0,4}",  # Siemens sequences
+        r"v[abcde][0-9]{2}[a-z]?|[de]1[1-3][a-z]?|xa[1-6][0-9][a-z]?",  # Siemens software
+        r"1h|13c|19f|23na|31p|129xe|3he",
+    )
+)
+
+
+class Identifiers(NamedTuple):
+    """What stands for a person in a header, folded: single words, and whole values joined without separators."""
+
+    words: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
+
+
+NOBODY = Identifiers()
+
+
+def fold(value: str) -> str:
+    """Without case, accents and ligatures: the form in which words are compared."""
+    value = value.casefold()
+    if value.isascii():
+        return value
+    decomposed = unicodedata.normalize("NFKD", value.translate(_SPELT))
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def spellings(value: str) -> frozenset[str]:
+    """The folded forms of a word: without accents, and with German umlauts written out."""
+    return frozenset({fold(value), fold(unicodedata.normalize("NFC", value.casefold()).translate(_UMLAUTS))})
+
+
+def identifiers(values: frozenset[str] | set[str]) -> Identifiers:
+    """`Identifiers` of raw values: names, numbers, addresses, in any spelling."""
+    words: set[str] = set()
+    joined: set[str] = set()
+    for value in values:
+        pieces = [piece for piece in re.findall(r"[^\W_]+", value[:LONGEST])]
+        for piece in pieces:
+            if len(piece) >= LEAST_LETTERS or not piece.isascii():
+                words |= spellings(piece)
+        whole = "".join(pieces)
+        if len(whole) > LEAST_LETTERS:
+            joined |= spellings(whole)
+        joined |= {a + b for a, b in pairwise(fold(p) for p in reversed(pieces)) if len(a + b) > LEAST_LETTERS}
+    return Identifiers(frozenset(words), frozenset(joined))
+
+
+def clean(value: str, harvested: Identifiers = NOBODY) -> str:
+    """What may stay of free text: words of the vocabulary and safe patterns that are none of `harvested`.
+
+    Neighbours that stay keep what separated them; where something was dropped, a blank stands.
+    """
+    pieces = list(_PIECE.finditer(value[:LONGEST]))
+    if not pieces:
+        return ""
+    folded = [fold(piece.group()) for piece in pieces]
+    kept = [_passes(piece.group(), form) for piece, form in zip(pieces, folded, strict=True)]
+    _admit_numbers(folded, kept)
+    _take_out(folded, kept, harvested)
+    out: list[str] = []
+    last = -2
+    for index, piece in enumerate(pieces):
+        if not kept[index]:
+            continue
+        if out:
+            between = value[pieces[last].end() : piece.start()] if last == index - 1 else ""
+            out.append(between if _SEPARATOR.fullmatch(between) else " ")
+        out.append(piece.group())
+        last = index
+    return "".join(out) + _tail(value, pieces, kept)
+
+
+def harmless(value: str) -> bool:
+    """Whether cleaning would leave every word of `value` (numbers and separators aside)."""
+    pieces = _PIECE.findall(value[:LONGEST])
+    return all(_passes(piece, fold(piece)) or (piece.isdigit() and len(piece) < 6) for piece in pieces)
+
+
+def without(value: str, harvested: Identifiers) -> str:
+    """`value` without the words and values of `harvested`: for text that a policy keeps."""
+    pieces = list(re.finditer(r"[^\W_]+", value[:LONGEST]))
+    folded = [fold(piece.group()) for piece in pieces]
+    kept = [True] * len(pieces)
+    _take_out(folded, kept, harvested)
+    if all(kept):
+        return value[:LONGEST]
+    return " ".join(piece.group() for piece, keep in zip(pieces, kept, strict=True) if keep)
+
+
+def _tail(value: str, pieces: list[re.Match[str]], kept: list[bool]) -> str:
+    """A closing full stop of an abbreviation ("p.v.")."""
+    last = pieces[-1]
+    ends = kept[-1] and "." in last.group()[:-1] and value[last.end() : last.end() + 1] == "."
+    return "." if ends and not last.group()[0].isdigit() else ""
+
+
+def _take_out(folded: list[str], kept: list[bool], harvested: Identifiers) -> None:
+    """Marks as not kept what `harvested` holds: single words, and whole values spread over neighbouring tokens."""
+    if not harvested.words and not harvested.joined:
+        return
+    for start, form in enumerate(folded):
+        if form in harvested.words or form in harvested.joined:
+            kept[start] = False
+        run = form
+        for end in range(start + 1, min(start + LONGEST_RUN, len(folded))):
+            run += folded[end]
+            if run in harvested.joined:
+                kept[start : end + 1] = [False] * (end + 1 - start)
+
+
+def _admit_numbers(folded: list[str], kept: list[bool]) -> None:
+    """A number stays before a unit, and before a kernel with one decimal ("5.0 B30f")."""
+    for index, (form, after) in enumerate(pairwise(folded)):
+        if _NUMBER.fullmatch(form) and (
+            after in _units() or (re.fullmatch(r"[0-9]{1,2}[.,][0-9]", form) and _is_kernel(after))
+        ):
+            kept[index] = kept[index + 1] = True
+
+
+@lru_cache(maxsize=1 << 14)
+def _passes(piece: str, form: str) -> bool:
+    if not form[:1].isdigit() and _INITIALS.search(form):
+        return _INITIALS.sub("", form) in _words()
+    if form in _words() or any(pattern.fullmatch(form) for pattern in _PATTERNS) or _is_kernel(piece):
+        return True
+    parts = _SUBWORDS.findall(piece)
+    if len(parts) < 2 or not parts[0][0].isalpha():
+        return False
+    return all((part.isdigit() and len(part) <= 2) or (len(part) > 1 and fold(part) in _words()) for part in parts)
+
+
+def _is_kernel(piece: str) -> bool:
+    return allowlist.PATTERNS["kernel"].fullmatch(piece[:1].upper() + piece[1:]) is not None
+
+
+@cache
+def _words() -> frozenset[str]:
+    lines = tables.vocabulary_lines()
+    words = {fold(word) for kind, _, line in lines if kind != "unit" for word in line}
+    return frozenset(word for word in words if len(word) > 1 or word in _LONE_LETTERS)
+
+
+@cache
+def _units() -> frozenset[str]:
+    return frozenset(fold(word) for kind, _, line in tables.vocabulary_lines() if kind == "unit" for word in line)
