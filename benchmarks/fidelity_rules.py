@@ -229,9 +229,7 @@ def _other_images(volumes: Sequence[Voxels], pairs: Sequence[Pair], results: Res
     missing = [v for v, p in zip(volumes, pairs, strict=True) if p.piece is None]
     if all(v.stored.min() == v.stored.max() for v in missing):
         why = f"{len(missing)} of {len(volumes)} images hold one value throughout"
-        return Verdict((Kind.EMPTY,), Right.OURS, why), {
-            results.pieces[p.piece].volume for p in pairs if p.piece is not None
-        }
+        return Verdict((Kind.EMPTY,), Right.OURS, why), {p.piece for p in pairs if p.piece is not None}
     return _no_rule(missing[0], results)
 
 

@@ -28,7 +28,7 @@ LONGEST_RUN = 6
 LONGEST = 4096
 """Characters. Longer text is cut: a descriptor has dozens."""
 
-_PIECE = re.compile(r"[^\W\d_](?:[./][^\W\d_])+(?![^\W_])|[^\W_]+(?:(?<=\d)[.,](?=\d)[^\W_]+)*")
+_PIECE = re.compile(r"[wW]/[wW][oO](?![^\W_])|[^\W\d_](?:[./][^\W\d_])+(?![^\W_])|[^\W_]+(?:(?<=\d)[.,](?=\d)[^\W_]+)*")
 _SEPARATOR = re.compile(r"[ _\-+/.,*:;()=&]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{1,2})?")
 _INITIALS = re.compile(r"[./]")
@@ -37,18 +37,19 @@ _SPELT = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae", "ø": "o", "đ": "d"
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _LONE_LETTERS = frozenset("lr")  # left and right; other letters alone are initials
 _UNITS = (
-    r"mm[23]?|cm[23]?|ml|cc|kg|mg|kvp?|mv|ke?v|mev|mas?|ms|secs?|s|min|h|hz|[kmg]hz|deg|t|c?gy|mgy|[kmg]?bq|m?ci|%|pct|"
-    r"px|um|dirs?|phases?|views?|ch|d|x"
+    r"mm[23]?|cm[23]?|ml|cc|kg|mg|kvp?|mv|ke?v|mev|mas?|ms|secs?|min|hz|[kmg]hz|deg|c?gy|mgy|[kmg]?bq|m?ci|pct|px|um|"
+    r"dirs?|phases?|views?"
 )
 _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
-        r"bv?a?l?[0-9]{1,4}",  # b value
+        r"b(?:val)?(?:[0-9]|[0-9]{1,3}[05])",  # b value
         rf"[0-9]{{1,4}}(?:[.,][0-9]{{1,2}})?(?:{_UNITS})",
+        r"[0-9]{1,2}(?:[.,][0-9])?[sthdx]|[0-9]ch",
         r"[0-9]{2,3}x[0-9]{2,3}(?:x[0-9]{1,3})?",  # matrix
         r"[0-9][.,]?[0-9]?x[0-9][.,]?[0-9]?(?:x[0-9][.,]?[0-9]?)?(?:mm)?",  # voxel
         r"c[1-7]|(?:th|t|d)(?:[1-9]|1[0-2])|l[1-6]|s[1-5]",  # vertebrae
-        r"(?:te|tr|ti|fa|p|s|etl|nex|nsa|dir)[0-9]{1,4}",  # timing, parallel imaging factors
+        r"p[1-9]|s[1-9]|(?:te|tr|ti|fa|etl|nex|nsa|dir)[0-9]{1,4}",  # timing, parallel imaging factors
         r"(?:gtv|ctv|itv|ptv|oar|roi|seg|label|lesion|tumou?r|node|beam|field|bst|phase|echo|scan|series|image|view)"
         r"[a-z]?[0-9]{1,2}",
         r"(?:ep|se|tse|gre|fl|tfl|tir|me|spc|fi|tfi|hst|rs)[23]d[0-9]{0,3}[a-z]{0,4}",  # Siemens sequences
@@ -87,7 +88,7 @@ def identifiers(values: frozenset[str] | set[str]) -> Identifiers:
     words: set[str] = set()
     joined: set[str] = set()
     for value in values:
-        pieces = [piece for piece in re.findall(r"[^\W_]+", value[:LONGEST])]
+        pieces = re.findall(r"[^\W_]+", value[:LONGEST])
         for piece in pieces:
             if len(piece) >= LEAST_LETTERS or not piece.isascii():
                 words |= spellings(piece)

@@ -129,7 +129,7 @@ def _harmonised(number: int) -> dict[str, Any]:
         "harmonised_dtype": "int16" if row["Modality"] == "CT" and not planar else "float32",
         "harmonised_min": -1024.0,
         "harmonised_max": 2800.0,
-        "profile": "planar 1" if planar else f"{row['Modality']} 1",
+        "profile": "planar 2" if planar else f"{row['Modality']} 2",
         "steps": "[]",
     }
 

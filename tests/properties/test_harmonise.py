@@ -78,6 +78,19 @@ def test_the_grid_stays_bit_for_bit_where_no_spacing_is_asked(shape, affine):
 
 
 @FEW
+@given(shapes, affines(), spacings, st.integers(1, 3))
+def test_repetitions_are_treated_alike_whatever_their_place_in_memory(shape, affine, spacing, count):
+    array = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
+    image = Image(np.moveaxis(array, 0, -1), affine)
+    result = harmonise(image, profile(spacing, anti_alias=True))[0]
+    fastest = harmonise(Image(image.array.copy(), affine), profile(spacing, anti_alias=True))[0]
+    assert np.array_equal(fastest.array, result.array)
+    for n in range(count):
+        alone = harmonise(image.repetition(n), profile(spacing, anti_alias=True))[0]
+        assert np.array_equal(result.repetition(n).array, alone.array)
+
+
+@FEW
 @given(shapes, affines(), spacings)
 def test_the_new_grid_covers_the_extent_and_has_its_centre(shape, affine, spacing):
     image = Image(np.zeros(shape, np.float32), affine)

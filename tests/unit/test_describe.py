@@ -87,7 +87,7 @@ def grid(**options: Any) -> GridImage:
 
 NATIVE = NativeImage(image=grid(), value_unit="HU", inverted=False, steps=())
 HARMONISED = HarmonisedImage(
-    image=grid(sha256="h" * 64, dtype="float32"), profile="CT 1", steps=(Step(name="clip", arguments={"low": -1024}),)
+    image=grid(sha256="h" * 64, dtype="float32"), profile="CT 2", steps=(Step(name="clip", arguments={"low": -1024}),)
 )
 
 
