@@ -71,9 +71,8 @@ def convert(
     count, is_colour = len(planned.repetitions), values.ndim == 4
     if count > 1:
         values = values.reshape(count, -1, *values.shape[1:])
-    spatial = values.ndim - is_colour
     image = Image(
-        array=values[..., ::-1, :, :].transpose(*range(spatial - 1, -1, -1), -1) if is_colour else values[..., ::-1, :].T,
+        array=_storage_order(values, is_colour=is_colour),
         affine=affine_of(geometry),
         in_patient=geometry.in_patient,
         has_unit=geometry.spacing_source != "none",
@@ -81,6 +80,13 @@ def convert(
         step_s=_step_s(planned.repetitions),
     )
     return image, unit, inverted, tuple(steps)
+
+
+def _storage_order(values: np.ndarray, *, is_colour: bool) -> np.ndarray:
+    """(repetitions, slices, rows, columns[, 3]) as the array that `convert` gives; a view."""
+    if not is_colour:
+        return values[..., ::-1, :].T
+    return values[..., ::-1, :, :].transpose(*range(values.ndim - 2, -1, -1), -1)
 
 
 def affine_of(geometry: Geometry) -> np.ndarray:
@@ -109,9 +115,7 @@ def value_unit(modality: str, attributes: Mapping[str, Any]) -> str:
     return "stored"
 
 
-def _corrected(
-    values: np.ndarray, planned: PlannedVolume, outside: float | None
-) -> tuple[np.ndarray, Geometry, Step]:
+def _corrected(values: np.ndarray, planned: PlannedVolume, outside: float | None) -> tuple[np.ndarray, Geometry, Step]:
     positions = np.array([piece.position for piece in planned.slices], float)
     regrid_with = regrid.shear if planned.correction == "shear" else regrid.even_out
     return regrid_with(values, positions, planned.geometry, outside=outside)

@@ -20,7 +20,7 @@ from oncurate import allowlist, burnedin, identity, intervals, leaks, scaling, s
 from oncurate.errors import Defect, Rejection
 from oncurate.identity import Keys
 from oncurate.reasons import Reason
-from oncurate.records import RESCALE, CohortSeries, CohortVolume, Outcome, PlannedVolume, SourceSeries
+from oncurate.records import RESCALE, CohortSeries, CohortVolume, Outcome, PlannedVolume, Repetition, SourceSeries
 
 STAGE = "deidentify"
 
@@ -182,7 +182,7 @@ def _volume(
         SamplesPerPixel=planned.SamplesPerPixel,
         PhotometricInterpretation=allowlist.term("photometric", planned.PhotometricInterpretation) or "",
         attributes=kept,
-        repetitions=planned.repetitions,
+        repetitions=tuple(_repetition(each) for each in planned.repetitions),
         repeated_by=planned.repeated_by,
         correction=planned.correction,
         scaling=planned.scaling,
@@ -194,6 +194,12 @@ def _volume(
     )
     volume = CohortVolume(volume_id=name, recipe=recipe_digest, planned=cleaned, masked=mask[0], regions=mask[1])
     return volume, (len(kept), len(dropped))
+
+
+def _repetition(raw: Repetition) -> Repetition:
+    """What tells a repetition from the others, judged as the attribute it comes from: a number out of range leaves."""
+    kept, _ = allowlist.clean({"DiffusionBValue": raw.b_value})
+    return raw.model_copy(update={"b_value": kept.get("DiffusionBValue")})
 
 
 def _require_ours(planned: PlannedVolume) -> None:

@@ -356,9 +356,9 @@ def _padding(units: Sequence[Unit]) -> tuple[float, float] | None:
 def _stored(unit: Unit, keyword: str) -> float | None:
     """A stored value; one of signed pixels that was written as unsigned is read as what was meant."""
     value = unit.instance.attributes.get(keyword)
-    if not isinstance(value, int | float):
-        return None
     form = unit.instance.format
+    if not isinstance(value, int | float) or abs(value) >= 2**form.BitsAllocated:
+        return None
     wraps = form.PixelRepresentation == 1 and value >= 2 ** (form.BitsAllocated - 1)
     return float(value) - 2**form.BitsAllocated if wraps else float(value)
 

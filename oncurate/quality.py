@@ -6,8 +6,8 @@ Belongs here: the metrics of the quality table and their definitions. Does not b
 A metric that does not apply to a modality, or that the image does not allow, is None: never NaN, never an error. An
 image with a voxel that is not finite has no intensity metrics; `nan_share` says it all.
 
-Of a 4-D image or a cine, extremes, `constant`, `empty_slices` and `nan_share` are of all repetitions; everything else is
-of the first, so that an image is measured as its 3-D siblings are.
+Of a 4-D image or a cine, extremes, `constant`, `empty_slices` and `nan_share` are of all repetitions; everything else
+is of the first, so that an image is measured as its 3-D siblings are.
 
 What is measured where: extremes, `constant`, `empty_slices` and `nan_share` on every voxel; slice means on every slice,
 thinned in the plane; sharpness and noise on whole slices, at most SLICES of them, evenly spaced; all else on at most

@@ -27,6 +27,9 @@ FRAME, REPETITION = "frame", "repetition"
 _SAME_DIRECTION = 1e-4
 """Greatest difference of direction cosines of one grid: header rounding, less than a tenth of a voxel in 1,000."""
 _DAY_S = 86_400.0
+REFERENCE_RANGE_MS = (-1e6, 2e7)
+TRIGGER_RANGE_MS = (0.0, 1e5)
+"""FrameReferenceTime and TriggerTime outside these are not times of an examination (the ranges of the allow-list)."""
 
 Volume = tuple[Unit, ...]
 
@@ -111,15 +114,19 @@ def _time_s(units: Volume) -> float | None:
     attributes = [unit.instance.attributes for unit in units]
     if units[0].instance.SOPClassUID in kinds.PT_CLASSES:
         references = [a.get("FrameReferenceTime") for a in attributes]
-        if all(isinstance(r, int | float) for r in references):
+        if all(_within(r, REFERENCE_RANGE_MS) for r in references):
             return min(float(r) for r in references) / 1000.0  # type: ignore[arg-type] # all are numbers
     trigger = units[0].frame.keys.get("trigger_time")
-    if trigger is not None:
-        return float(trigger) / 1000.0
+    if _within(trigger, TRIGGER_RANGE_MS):
+        return float(trigger) / 1000.0  # type: ignore[arg-type] # a number
     if any(len(unit.instance.frames) > 1 and unit.instance.format.tiles is None for unit in units):
         return None  # a multi-frame file has one acquisition time for all of its frames
     clocks = [_clock_s(a.get("AcquisitionTime")) for a in attributes]
     return None if None in clocks else min(c for c in clocks if c is not None)
+
+
+def _within(value: object, bounds: tuple[float, float]) -> bool:
+    return isinstance(value, int | float) and bounds[0] <= value <= bounds[1]
 
 
 def _clock_s(value: object) -> float | None:

@@ -144,7 +144,7 @@ TECHNICAL: tuple[tuple[str, pa.DataType, str], ...] = (
 
 _VOLUMES = (
     *_VOLUME_IDENTITY,
-    ("kind", TEXT, "volume (two or more slices on one regular grid), planar (one image) or cine (one plane, many times)."),
+    ("kind", TEXT, "volume (two or more slices on one grid), planar (one image) or cine (one plane, many times)."),
     ("native_path", TEXT, "The volume on its acquired grid, relative to the data set."),
     ("harmonised_path", TEXT, "The volume on its profile's grid, relative to the data set."),
     ("preview_path", TEXT, "PNG of three planes, relative to the data set."),
@@ -175,7 +175,7 @@ _VOLUMES = (
     ("view", TEXT, "Radiographic view of a projection image as a defined term, from any attribute that gives it."),
     ("value_unit", TEXT, "Unit of the native voxel values: HU, Bq/ml, SUVbw g/ml, or 'stored' where none is defined."),
     ("value_scaling", TEXT, "What turned stored values into native ones: rescale, philips or real_world_value_map."),
-    ("harmonised_unit", TEXT, "Unit of the harmonised voxel values: SUVbw g/ml where that is computable, else as native."),
+    ("harmonised_unit", TEXT, "Unit of the harmonised values: SUVbw g/ml where that is computable, else as native."),
     ("suvbw_factor", REAL, "SUVbw (g/ml) per native value of a PET; null where not computable."),
     ("suvbw_status", TEXT, "How the factor of a PET was computed, or 'not computable' and why; null for the rest."),
     ("native_dtype", TEXT, "Voxel type of the native NIfTI."),

@@ -110,7 +110,8 @@ class Rules:
         otherwise = resolve(row.basic, number)
         if otherwise in (KEEP, CLEAN, UID):
             otherwise = REMOVE
-        handling = _handling(vr)
+        addition = tables.additions().get(row.keyword)
+        handling = addition.handling if addition is not None else _handling(vr)
         if action == UID and vr != "UI":
             action = otherwise
         personal = not row.options or (set(row.options) & RETAINED_TEXT and not set(row.options) & self.options)

@@ -109,9 +109,7 @@ def content() -> dict[tuple[str, str, str], ContentRow]:
 def private() -> dict[tuple[int, str, int], PrivateRow]:
     """The safe list by group, creator (in capitals) and number within the block."""
     rows = (
-        PrivateRow(
-            int(r["group"], 16), r["creator"], int(r["element"], 16), r["vr"], r["meaning"], r["rule"], r["why"]
-        )
+        PrivateRow(int(r["group"], 16), r["creator"], int(r["element"], 16), r["vr"], r["meaning"], r["rule"], r["why"])
         for r in _read("private.csv")
     )
     return {(row.group, row.creator.upper(), row.element): row for row in rows}

@@ -45,21 +45,16 @@ _ZONE = re.compile(r"[-+][0-9]{4}")
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 _STORAGE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[0-9]{1,3}(?:\.[0-9]{1,2}){0,3}")
 _VERSION = re.compile(r"[A-Za-z]{0,3}[0-9]{1,3}[A-Za-z]{0,2}(?:[._-][A-Za-z]{0,3}[0-9]{1,4}[A-Za-z]{0,2}){0,4}")
+_CONTEXT = re.compile(r"(?:CID ?)?[0-9]{1,5}")
 _LABEL = re.compile(r"[0-9]{1,4}")
 _CHARSETS = re.compile(r"(?:ISO_IR|ISO 2022 IR) [0-9]{1,3}|GB18030|GBK")
 _SEPARATORS = re.compile(r"[ _]")
 _POSITION = re.compile(r"[APRLHF]{1,3}|[NA]{0,1}")
-_DIGITS_ONLY = re.compile(r"[0-9]+")
 
 
 def visible(value: str) -> str:
     """`value` up to its first NUL, without padding."""
     return value.partition("\0")[0].strip(" \t\r\n")
-
-
-def uid(value: str, keys: Keys) -> str:
-    """What stands for a UID: itself if it is one of DICOM's own, else the keyed one."""
-    return keys.uid(value)
 
 
 def is_public_uid(value: str) -> bool:
@@ -106,18 +101,15 @@ def age(value: str) -> str | None:
 @lru_cache(maxsize=1 << 14)
 def term(value: str) -> tuple[str, bool]:
     """What stays of a code string, and whether the standard knows it (else the vocabulary let it pass)."""
-    if value in _known_terms() or _POSITION.fullmatch(value):
+    if value.upper() in _known_terms() or _POSITION.fullmatch(value):
         return value, True
-    if len(value) > 64:
+    if len(value) > LONGEST["LO"]:
         return "", False
     parts = [part for part in _SEPARATORS.split(value) if part]
-    passes = all(part in _known_terms() or _DIGITS_ONLY.sub("", part) == part[:0] or text.clean(part) for part in parts)
-    numbers = sum(len(part) for part in parts if part.isdigit())
-    return (value, False) if passes and numbers <= 4 and text.harmless(_worded(parts)) else ("", False)
-
-
-def _worded(parts: list[str]) -> str:
-    return " ".join(part for part in parts if part not in _known_terms())
+    passes = all(
+        part in _known_terms() or (len(part) <= 2 if part.isdigit() else text.harmless(part)) for part in parts
+    )
+    return (value, False) if passes and not all(part.isdigit() for part in parts) else ("", False)
 
 
 @cache
@@ -157,3 +149,13 @@ def fitted(value: str, vr: str) -> str:
     """`value` cut to what its VR allows."""
     longest = LONGEST.get(vr)
     return value if longest is None or len(value) <= longest else value[:longest].rstrip()
+
+
+def context(value: str) -> str | None:
+    """The identifier of a context group ("29", "CID 29"); None if it is none."""
+    return value if _CONTEXT.fullmatch(value) else None
+
+
+def creator(value: str) -> str | None:
+    """A private creator of the safe list; None for others."""
+    return tables.creators().get(value.upper())

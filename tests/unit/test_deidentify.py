@@ -16,7 +16,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from oncurate import allowlist, headers, leaks, plan, suv, tables
+from oncurate import allowlist, deidentify, headers, leaks, plan, suv, tables
 from oncurate.deidentify import DeidentifyPolicy, key_rows, to_cohort
 from oncurate.errors import Defect
 from oncurate.identity import Keys
@@ -347,3 +347,10 @@ def test_every_string_that_leaves_is_a_term_or_a_date():
     attributes = json.loads(cohort.model_dump_json())["volumes"][0]["planned"]["attributes"]
     strings = {part for v in attributes.values() if isinstance(v, str) for part in v.split("\\")}
     assert {s for s in strings - terms if not re.fullmatch(r"\d{8}", s)} == {"B30f"}
+
+
+@pytest.mark.parametrize(
+    ("given", "left"), [(1000.0, 1000.0), (0.0, 0.0), (7351973519.0, None), (-5.0, None), (None, None)]
+)
+def test_a_b_value_that_cannot_be_one_stays_behind(given: float | None, left: float | None) -> None:
+    assert deidentify._repetition(Repetition(b_value=given, time_s=1.5)) == Repetition(b_value=left, time_s=1.5)
