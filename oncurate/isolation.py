@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import cache
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,7 +84,7 @@ class Child:
                     ready, _, _ = select.select([process.stdout], [], [], max(0.0, left))
                     if not ready:
                         break
-                    answer = _receive_answer(process.stdout)
+                    answer = _receive_answer(process.stdout.raw)  # type: ignore[attr-defined]  # select sees no buffer
                     if isinstance(answer, Rejection):
                         return answer
                     found.append(answer)
@@ -129,8 +130,10 @@ def serve() -> None:
         try:
             form, size, frames = pickle.loads(_receive(sys.stdin.buffer))
             _limit_memory(data_bytes() + COPIES_OF_FILE * size + memory_for(form))
-            data = _read(sys.stdin.buffer, size)
+            data = sys.stdin.buffer.read(size)
         except EOFError:
+            return
+        if len(data) < size:
             return
         try:
             for frame in decoders.decode_each(form, data, frames):
@@ -174,15 +177,13 @@ def _send_frame(pipe: BinaryIO, frame: np.ndarray) -> None:
     pipe.flush()
 
 
-def _receive_answer(pipe: BinaryIO) -> np.ndarray | Rejection:
+def _receive_answer(pipe: RawIOBase) -> np.ndarray | Rejection:
     answer = pickle.loads(_receive(pipe))  # both ends of the pipe are ours, so unpickling is safe
     if isinstance(answer, Rejection):
         return answer
     dtype, shape = answer
     frame = np.empty(shape, dtype)
-    view = memoryview(frame).cast("B")
-    if pipe.readinto(view) < len(view):  # type: ignore[attr-defined]  # the pipe is buffered
-        raise EOFError
+    _fill(pipe, memoryview(frame).cast("B"))
     return frame
 
 
@@ -192,13 +193,18 @@ def _send(pipe: BinaryIO, message: bytes) -> None:
     pipe.flush()
 
 
-def _receive(pipe: BinaryIO) -> bytes:
-    (length,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
-    return _read(pipe, length)
+def _receive(pipe: BinaryIO | RawIOBase) -> bytes:
+    head = bytearray(_LENGTH.size)
+    _fill(pipe, memoryview(head))
+    body = bytearray(_LENGTH.unpack(head)[0])
+    _fill(pipe, memoryview(body))
+    return bytes(body)
 
 
-def _read(pipe: BinaryIO, size: int) -> bytes:
-    found = pipe.read(size)
-    if len(found) < size:
-        raise EOFError
-    return found
+def _fill(pipe: BinaryIO | RawIOBase, view: memoryview) -> None:
+    """Read until `view` is full; a pipe gives what it has."""
+    while view:
+        count = pipe.readinto(view)  # type: ignore[union-attr]
+        if not count:
+            raise EOFError
+        view = view[count:]

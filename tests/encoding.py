@@ -160,7 +160,7 @@ def encodings() -> list[Encoding]:
         add("JPEG 2000", f"{JPEG}{syntax}", by_pydicom(f"{JPEG}90", "pylibjpeg"), pattern)
     add("JPEG 2000 lossy", f"{JPEG}91", lambda a, b: jpeg_2000(a, b, level=70, reversible=False), grey[:1], 3)
     add("JPEG 2000 RCT", f"{JPEG}90", jpeg_2000, colour, 0, "YBR_RCT")
-    add("JPEG 2000 tiles", f"{JPEG}90", jpeg_2000_tiles, grey[:1] + grey[2:3])
+    add("JPEG 2000 tiles", f"{JPEG}90", jpeg_2000_tiles, grey[:1])
     add("JPEG 2000 in JP2", f"{JPEG}90", lambda a, b: jpeg_2000(a, b, codecformat="jp2"), grey[:3] + colour)
     for syntax in (201, 202, 203):
         ht = [kind for kind in grey if kind[1] in (8, 16)]

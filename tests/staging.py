@@ -78,7 +78,7 @@ def stage(
                 "slice_spacing_mm": 2.5,
                 "spacing_source": "PixelSpacing",
                 "value_unit": "HU",
-                "profile": "CT 1",
+                "profile": "CT 2",
             }
         )
     people = sorted({row["subject_id"] for row in rows})

@@ -29,7 +29,6 @@ _DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
 _ROWS, _COLUMNS, _SAMPLES, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280008
 _ALLOCATED, _STORED, _HIGH, _SIGNED, _PHOTOMETRIC = 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280004
 _LONGEST_TABLE = 1 << 32
-_END_OF_ITEMS = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 _WIDTHS = {0x7FE00010: None, 0x7FE00008: 4, 0x7FE00009: 8}
 
 
@@ -108,7 +107,7 @@ def _encapsulated(ds: Dataset, value: bytes, syntax: str) -> bytes:
     out = [encapsulated.ITEM, struct.pack("<L", len(table)), table]
     for frame in frames:
         out += [encapsulated.ITEM, struct.pack("<L", len(frame)), frame]
-    return b"".join((*out, _END_OF_ITEMS))
+    return b"".join(out)
 
 
 def _frame_cleaner(syntax: str) -> Callable[[bytes], bytes] | None:

@@ -97,7 +97,7 @@ class Rules:
             return _removed("", "own: unknown", "not in the installed edition of the standard's dictionary")
         if element == _OVERLAY_DATA:
             return Decision(CLEAN, vr, "binary", REMOVE, "E.1-1 clean_graphics", "an outline of a region of interest")
-        return _by_vr(vr, 3, self, "own: overlay", "belongs to an outline of a region of interest")
+        return by_vr(vr, 3, self, "own: overlay", "belongs to an outline of a region of interest")
 
     def _listed(self, row: ProfileRow, number: int, tag: int) -> Decision:
         code, rule = self._code(row)
@@ -114,7 +114,7 @@ class Rules:
         handling = addition.handling if addition is not None else _handling(vr)
         if action == UID and vr != "UI":
             action = otherwise
-        personal = not row.options or (set(row.options) & RETAINED_TEXT and not set(row.options) & self.options)
+        personal = not row.options or (bool(row.options.keys() & RETAINED_TEXT) and not row.options.keys() & self.options)
         identity = (vr in FREE_TEXT or vr in NAMES) and personal and "clean_descriptors" not in row.options
         identity |= vr == "PN" or tag in _PERSONAL_DATES
         return Decision(action, vr, handling, otherwise, rule, row.name, identity)
@@ -143,7 +143,7 @@ class Rules:
             if addition.handling == "remove":
                 return Decision(gone, vr, _handling(vr), gone, rule, addition.why)
             return Decision(CLEAN, vr, addition.handling, gone, rule, addition.why)
-        return _by_vr(vr, number, self, "", "")
+        return by_vr(vr, number, self, "", "")
 
 
 RETAINED_TEXT = frozenset({"retain_device_identity", "retain_institution_identity", "retain_patient_characteristics"})
@@ -157,7 +157,7 @@ _BY_VR = {
 }
 
 
-def _by_vr(vr: str, number: int, rules: Rules, rule: str, why: str) -> Decision:
+def by_vr(vr: str, number: int, rules: Rules, rule: str, why: str) -> Decision:
     """What the standard does not list as identifying: by its VR."""
     gone = resolve("X/Z/D", number)
     if vr in _BY_VR:

@@ -30,6 +30,9 @@ AGE_POOLED = "090Y"
 LONGEST = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240}
 """Characters that a VR allows (PS3.5 6.2)."""
 
+LEAST_DIGITS = 6
+"""Digits of a number that could be somebody's; see `oncurate.leaks.LEAST_DIGITS`."""
+
 NUMBER_CHARACTERS = 32
 """Characters of a decimal string. PS3.5 allows 16; scanners write more, nobody writes so many."""
 

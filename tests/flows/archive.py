@@ -25,6 +25,10 @@ XA = "1.2.840.10008.5.1.4.1.1.12.1"
 US_MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 DICOMDIR = "1.2.840.10008.1.3.10"
 
+CINE_FRAMES = 4
+DIFFUSION = ((0.0, None), (500.0, [1.0, 0.0, 0.0]), (1000.0, [0.0, 0.6, 0.8]))
+"""b-value (s/mm2) and gradient direction (LPS) of each repetition of the diffusion series."""
+
 Expected = dict[str, Reason | None]
 """Source path -> reason, None where the file must be curated."""
 
@@ -102,6 +106,24 @@ def _images(root: Path) -> Expected:
         planar(root / "us", modality="US", patient="MADE-US", photometric="RGB", BurnedInAnnotation="NO"),
         enhanced_ct(root / "enhanced", patient="MADE-ENHANCED"),
     ]
+    cine = dataset(
+        (voxels(CINE_FRAMES, 16, 12) // 8).astype("uint8"),
+        sop_class=US_MULTIFRAME,
+        modality="US",
+        patient="MADE-CINE",
+        BurnedInAnnotation="NO",
+        FrameTime=40.0,
+    )
+    projections.append(write(cine, root / "cine" / "cine.dcm"))
+    for number, (b_value, direction) in enumerate(DIFFUSION):
+        projections += mr_series(
+            root / "diffusion",
+            patient="MADE-DIFFUSION",
+            first_number=100 * number + 1,
+            seed=number,
+            DiffusionBValue=b_value,
+            DiffusionGradientOrientation=direction,
+        )
     inverted = planar(root / "inverted", modality="CR", patient="MADE-CR-1", photometric="MONOCHROME1")
     return _all(root, [*ct, *mr, *pt, *unnamed, *plain, *projections, inverted])
 
@@ -226,16 +248,6 @@ def _broken_headers(root: Path) -> Expected:
         ),
         "one.dcm": (_single("MADE-CONFLICT"), Reason.CONFLICTING_COPIES),
         "two.dcm": (_single("MADE-CONFLICT", voxels(1, 16, 12, seed=9)[0]), Reason.CONFLICTING_COPIES),
-        "cine.dcm": (
-            dataset(
-                (voxels(4, 16, 12) // 8).astype("uint8"),
-                sop_class=US_MULTIFRAME,
-                modality="US",
-                patient="MADE-CINE",
-                BurnedInAnnotation="NO",
-            ),
-            Reason.MULTIFRAME_NOT_A_VOLUME,
-        ),
         "strange.dcm": (_single("MADE-SYNTAX"), Reason.UNSUPPORTED_SYNTAX),
         "not-jpeg.dcm": (_single("MADE-JPEG"), Reason.UNDECODABLE),
     }

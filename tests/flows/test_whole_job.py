@@ -100,7 +100,7 @@ def test_tables_refer_to_each_other_and_to_the_ledger(job: Job) -> None:
 
 def test_one_patient_with_three_modalities_is_one_subject_with_one_study(job: Job) -> None:
     (subject,) = [s for s in job.table("subjects") if s["series"] == 3]
-    assert (subject["studies"], subject["volumes"]) == (1, 4)  # CT, PT and two time points of MR
+    assert (subject["studies"], subject["volumes"]) == (1, 3)  # CT, PT and one MR of two time points
     (study,) = [s for s in job.table("studies") if s["subject_id"] == subject["subject_id"]]
     assert study["modalities"] == ["CT", "MR", "PT"]
 
@@ -122,6 +122,45 @@ def test_every_image_is_the_one_that_the_table_describes(job: Job) -> None:
                 assert (values.min(), values.max()) == pytest.approx((row[f"{grid}_min"], row[f"{grid}_max"]))
 
 
+def test_repetitions_are_the_fourth_axis_of_both_images(job: Job) -> None:
+    rows = {tuple(r["repeated_by"]): r for r in job.table("volumes") if r["repetitions"] > 1}
+    counts = {by: (r["kind"], r["repetitions"]) for by, r in rows.items()}
+    assert counts == {
+        ("temporal_position",): ("volume", 2),
+        ("b_value", "gradient"): ("volume", len(archive.DIFFUSION)),
+        ("frame",): ("cine", archive.CINE_FRAMES),
+    }
+    for row in rows.values():
+        for grid in ("native", "harmonised"):
+            assert nib.load(job.target / row[f"{grid}_path"]).shape[3] == row["repetitions"]
+    assert rows[("frame",)]["repetition_times_s"] == pytest.approx([0, 0.04, 0.08, 0.12])
+
+
+def test_a_diffusion_series_has_fsl_files_in_the_axes_of_each_image(job: Job) -> None:
+    (row,) = [r for r in job.table("volumes") if r["b_values"]]
+    assert row["b_values"] == [b for b, _ in archive.DIFFUSION]
+    for grid in ("native", "harmonised"):
+        assert (job.target / row[f"{grid}_bval_path"]).read_text().split() == ["0", "500", "1000"]
+        vectors = np.loadtxt(job.target / row[f"{grid}_bvec_path"])
+        affine = nib.load(job.target / row[f"{grid}_path"]).affine
+        axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+        if np.linalg.det(axes) > 0:
+            vectors = vectors * [[-1], [1], [1]]  # FSL's convention
+        in_lps = np.diag([-1, -1, 1]) @ axes @ vectors
+        assert pytest.approx(np.array([d or [0, 0, 0] for _, d in archive.DIFFUSION]), abs=1e-4) == in_lps.T
+
+
+def test_a_pet_is_harmonised_to_suv(job: Job) -> None:
+    (row,) = [r for r in job.table("volumes") if r["Modality"] == "PT"]
+    assert (row["value_unit"], row["harmonised_unit"], row["suvbw_status"]) == (
+        "Bq/ml",
+        "SUVbw g/ml",
+        "computed: BQML START",
+    )
+    means = [np.asanyarray(nib.load(job.target / row[f"{g}_path"]).dataobj).mean() for g in ("native", "harmonised")]
+    assert means[1] == pytest.approx(means[0] * row["suvbw_factor"], rel=0.05)
+
+
 def test_volumes_are_on_the_grid_of_their_profile(job: Job) -> None:
     by_modality: dict[str, list[dict[str, Any]]] = {}
     for row in job.table("volumes"):
@@ -133,7 +172,7 @@ def test_volumes_are_on_the_grid_of_their_profile(job: Job) -> None:
         "CR": 2,
         "DX": 1,
         "MG": 1,
-        "US": 1,
+        "US": 2,
     }
     for row in (r for m in ("CT", "MR", "PT") for r in by_modality[m]):
         assert row["kind"] == "volume"

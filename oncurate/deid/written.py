@@ -1,0 +1,110 @@
+"""De-identified objects as bytes: writing them, and searching what was written.
+
+Belongs here: the Part 10 envelope, and the independent look for identifiers in the bytes. Does not belong here:
+de-identifying. What was written is searched as bytes, so that nothing hides in what a parser does not show.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+
+from oncurate import __version__, leaks
+from oncurate.deid import own, text
+from oncurate.deid.rules import Rules
+
+IMPLEMENTATION_UID = "2.25.252538534843443007662895190849404150148"
+"""Implementation Class UID (0002,0012) of the engine: a random one (PS3.5 B.2)."""
+
+IMPLEMENTATION_VERSION = f"ONCURATE_{__version__}"[:16]
+"""Implementation Version Name (0002,0013)."""
+
+LEAST_BYTES = 6
+"""Characters of an identifier that is looked for among pixels: shorter ones occur there by chance."""
+
+LEAST_DIGITS = 10
+"""Digits of a number that is looked for among pixels and in UIDs; shorter ones count as whole tokens of the header."""
+
+CODECS = (
+    *("utf-8", "utf-16-le", "utf-16-be", "latin-1", "iso8859-2", "iso8859-5", "iso8859-7", "iso8859-9", "shift_jis"),
+    *("iso2022_jp", "euc_kr", "gb18030"),
+)
+"""Encodings that text in an object may have, by their Python names."""
+
+_NOT_TEXT = re.compile(rb"[^\x20-\x7e\x80-\xff]+")
+
+
+def write(ds: Dataset) -> bytes:
+    """A Part 10 file of a data set made by `clean_object`: preamble zero, file meta anew, in the syntax it names."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
+    meta.ImplementationClassUID = IMPLEMENTATION_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
+    ds.file_meta, ds.preamble = meta, b"\0" * 128
+    stream = io.BytesIO()
+    dcmwrite(stream, ds, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def source_identifiers(ds: Dataset, decisions: Rules) -> frozenset[str]:
+    """What of a source must not be in what was written: who is named, and all other identifying text and UIDs.
+
+    Values that consist of words of the vocabulary identify nobody, and what the policy keeps is not looked for.
+    """
+    named = own.harvest(ds, decisions)
+    if decisions.policy.retain_uids or decisions.policy.retain_device_identity:
+        return named
+    if decisions.policy.retain_institution_identity or decisions.policy.dates == "full":
+        return named
+    return named | {value for value in leaks.harvest(ds) if not text.harmless(value)}
+
+
+def verify(written: bytes, source_identifiers: Iterable[str]) -> int:
+    """How many of the identifiers are in the written object, in ASCII or any encoding of `CODECS`.
+
+    In the header, as whole tokens (`oncurate.leaks.search`, which leaves out what carries no information); in all
+    bytes, as a sequence of bytes without regard to case, where they are long enough not to be there by chance.
+    """
+    wanted = {value for value in source_identifiers if not text.harmless(value)}
+    header = _NOT_TEXT.sub(b"\n", _header(written))
+    folded = written.lower()
+    return sum(1 for value in wanted if leaks.search(header, (value,)) or _in_bytes(value, folded, written))
+
+
+def _header(written: bytes) -> bytes:
+    """Everything before the pixels, and the same once more as UTF-16 would show it."""
+    stream = io.BytesIO(written)
+    dcmread(stream, stop_before_pixels=True)
+    head = written[: stream.tell()]
+    return head + b"\n" + head.replace(b"\0", b"")
+
+
+def _in_bytes(value: str, folded: bytes, written: bytes) -> bool:
+    if len(value) < LEAST_BYTES and value.isascii():
+        return False
+    if value.isascii():
+        digits = not any(c.isalpha() for c in value)
+        if digits and sum(c.isdigit() for c in value) < LEAST_DIGITS:
+            return False
+        low = value.lower()
+        return low.encode() in folded or low.encode("utf-16-le") in folded
+    return any(encoded in written for encoded in _encodings_of(value))
+
+
+def _encodings_of(value: str) -> set[bytes]:
+    found: set[bytes] = set()
+    for codec in CODECS:
+        try:
+            encoded = value.encode(codec)
+        except UnicodeEncodeError:
+            continue
+        if len(encoded) >= LEAST_BYTES:
+            found.add(encoded)
+    return found
