@@ -123,8 +123,10 @@ def _jpeg(form: PixelFormat, data: bytes) -> Decoded:
     colour = colour_of(form)
     if colour != "grey":
         colour = claims.colour or ("YBR" if claims.subsampled else colour)
-    space = {"grey": "GRAYSCALE", "RGB": "RGB", "YBR": "YCBCR"}[colour]
-    array = imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=space)
+    space = out = {"grey": "GRAYSCALE", "RGB": "RGB", "YBR": "YCBCR"}[colour]
+    if colour == "YBR" and not claims.lossless and form.PhotometricInterpretation != "YBR_PARTIAL_422":
+        out, colour = "RGB", "RGB"  # libjpeg converts in passing, but neither lossless streams nor partial range
+    array = imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=out)
     return Decoded(array, colour, claims)
 
 
@@ -161,15 +163,55 @@ def _rle(form: PixelFormat, data: bytes) -> Decoded:
     width = max(8, form.BitsAllocated) // 8
     if _RLE_SEGMENTS.unpack_from(data)[0] != form.SamplesPerPixel * width:
         raise Rejection(Reason.PIXEL_DATA_MISMATCH, "segments")
-    raw = imagecodecs.dicomrle_decode(data, np.dtype(f"<u{width}"))
+    try:
+        raw = imagecodecs.dicomrle_decode(data, np.dtype(f"<u{width}"))
+    except RuntimeError:
+        raw = b""
+    if len(raw) != form.SamplesPerPixel * width * _plane_bytes(form):
+        raw = _rle_padded(form, data, width)
     return _raw(form, raw) if form.BitsAllocated == 1 else _planes(form, raw, planar=True)
+
+
+def _rle_padded(form: PixelFormat, data: bytes, width: int) -> bytes:
+    """As imagecodecs, which refuses segments that go on behind their last pixel; some writers pad them with zeros."""
+    count = _plane_bytes(form)
+    starts = struct.unpack_from(f"<{form.SamplesPerPixel * width}L", data, _RLE_SEGMENTS.size)
+    planes = [
+        np.frombuffer(_unpacked(data[start:end], count), np.uint8)
+        for start, end in zip(starts, [*starts[1:], len(data)], strict=True)
+    ]
+    by_sample = np.stack(planes).reshape(form.SamplesPerPixel, width, count)[:, ::-1]
+    return by_sample.transpose(0, 2, 1).tobytes()
+
+
+def _unpacked(segment: bytes, count: int) -> bytes:
+    """A run-length encoded segment (PS3.5 G.3.2) of `count` bytes and any zeros. Raises ValueError on any other."""
+    out, at = bytearray(), 0
+    while len(out) < count and at < len(segment):
+        control = segment[at]
+        if control < 128:
+            out += segment[at + 1 : at + 2 + control]
+            at += 2 + control
+        else:
+            out += segment[at + 1 : at + 2] * (257 - control if control > 128 else 0)
+            at += 2 if control > 128 else 1
+    if len(out) != count or any(segment[at:]):
+        raise ValueError("segment")
+    return bytes(out)
+
+
+def _plane_bytes(form: PixelFormat) -> int:
+    """Bytes of one segment: a byte of each pixel's sample, or its bit."""
+    pixels = form.Rows * form.Columns
+    return pixels if form.BitsAllocated > 1 else (pixels + 7) // 8
 
 
 def _raw(form: PixelFormat, data: bytes) -> Decoded:
     """PS3.5 A.4.12: a frame as it would be in native little endian."""
     if form.BitsAllocated == 1:
-        unpacked = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-        return _planes(form, unpacked[: form.Rows * form.Columns].tobytes(), planar=False)
+        packed = np.frombuffer(data, np.uint8, _plane_bytes(form))
+        unpacked = np.unpackbits(packed, bitorder="little", count=form.Rows * form.Columns)
+        return _planes(form, unpacked.tobytes(), planar=False)
     return _planes(form, data, planar=False)
 
 
@@ -183,6 +225,8 @@ def _deflated(form: PixelFormat, data: bytes) -> Decoded:
 def _planes(form: PixelFormat, raw: bytes, *, planar: bool) -> Decoded:
     dtype = np.dtype(f"<u{max(8, form.BitsAllocated) // 8}")
     count = form.Rows * form.Columns * form.SamplesPerPixel
+    if any(raw[count * dtype.itemsize :]):  # zeros are padding
+        raise Rejection(Reason.PIXEL_DATA_MISMATCH, "rows and columns")
     flat = np.frombuffer(raw, dtype, count)
     if form.SamplesPerPixel == 1:
         array = flat.reshape(form.Rows, form.Columns)

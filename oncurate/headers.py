@@ -42,7 +42,10 @@ _LOSSY_SYNTAXES = frozenset(
     {
         "1.2.840.10008.1.2.4.50",  # JPEG baseline
         "1.2.840.10008.1.2.4.51",  # JPEG extended
+        "1.2.840.10008.1.2.4.53",  # JPEG spectral selection
+        "1.2.840.10008.1.2.4.55",  # JPEG full progression
         "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
+        "1.2.840.10008.1.2.4.111",  # JPEG XL made from JPEG
     }
 )
 

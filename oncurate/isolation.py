@@ -32,7 +32,7 @@ from oncurate.reasons import Reason
 from oncurate.records import PixelFormat
 
 TIME_LIMIT_SECONDS = 120.0
-"""A decoder that gives no frame for this long hangs; the slowest real frame, a mammogram in JPEG 2000, takes some 5."""
+"""A decoder that gives no frame for this long hangs; the slowest real frame, a mammogram in JPEG 2000, takes some 4."""
 SLOWEST_BYTES_PER_SECOND = 1 << 20
 """A file may take the time limit and as long as its pixels take at this rate; JPEG 2000 gives ten times as much."""
 

@@ -30,7 +30,7 @@ from tasks import zone
 from tasks.guard import stage_task
 from tasks.pull import inputs_digest
 
-SOFTWARE = ("pydicom", "SimpleITK", "numpy", "pyarrow", "prefect", "dask", "great-expectations", "isal", "python-gdcm")
+SOFTWARE = ("pydicom", "SimpleITK", "numpy", "pyarrow", "prefect", "dask", "great-expectations", "isal", "imagecodecs")
 """Packages whose version a release records: those that touch pixels, tables or gates."""
 
 

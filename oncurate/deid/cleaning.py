@@ -93,7 +93,7 @@ def _number(value: str, context: Context) -> str:
     if values.NUMBERS.fullmatch(value.encode("ascii", "replace")) is None:
         return ""
     digits = "".join(c for c in value if c.isdigit())
-    return "" if len(digits) >= values.LEAST_DIGITS and digits in context.harvested.joined else value
+    return "" if len(digits) >= text.LEAST_DIGITS and digits in context.harvested.joined else value
 
 
 _PLAIN: dict[str, Callable[[str], str | None]] = {
@@ -108,6 +108,7 @@ _WORDED: dict[str, Callable[[str, Identifiers], str]] = {
     "text": text.clean,
     "label": values.label,
     "version": values.version,
+    "attribute": values.attribute,
     "term": _term,
 }
 _SPECIAL: dict[str, Callable[[str, Context], str | None]] = {

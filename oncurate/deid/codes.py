@@ -32,9 +32,9 @@ UNNAMED = "Local code"
 _FORMS = {
     "DCM": r"[0-9]{6}|[A-Z]{2,6}",
     "SCT": r"[0-9]{6,9}",
-    "SRT": r"[A-Z]{1,2}[0-9]?-[0-9A-F]{4,5}",
-    "SNM3": r"[A-Z]{1,2}[0-9]?-[0-9A-F]{4,5}",
-    "99SDM": r"[A-Z]{1,2}[0-9]?-[0-9A-F]{4,5}",
+    "SRT": r"[A-Z0-9]{1,2}-[A-Z]?[0-9A-F]{4,5}",
+    "SNM3": r"[A-Z0-9]{1,2}-[A-Z]?[0-9A-F]{4,5}",
+    "99SDM": r"[A-Z0-9]{1,2}-[A-Z]?[0-9A-F]{4,5}",
     "LN": r"[0-9]{1,5}-[0-9]",
     "FMA": r"[0-9]{4,6}",
     "RADLEX": r"RID[0-9]{1,5}",
@@ -47,6 +47,13 @@ _FORMS = {
     "RFC5646": r"[a-z]{2,3}(?:-[A-Z]{2})?",
     "NEU": r"[0-9]{1,4}",
 }
+_UNIT_ATOMS = frozenset(
+    "m mm cm um nm km s ms us ns min h d wk mo a g mg kg ug ng l L ml mL dL fL Hz kHz MHz GHz Bq kBq MBq GBq Gy cGy mGy uGy "
+    "Sv mSv T mT V kV mV A mA uA W mW J mJ eV keV MeV K Cel deg rad ppm ppb mol mmol umol nmol N Pa kPa mm[Hg] Hg bar Ohm "
+    "hnsf U SUVbw SUVlbm SUVbsa SUVibw SUV pixels voxels counts ratio events units no arb bpm hb meq e".split()
+)
+_ATOM = re.compile(r"[A-Za-z]+")
+_UNIT_FORM = re.compile(r"[A-Za-z0-9\[\]{}'%/.*^ ()_+-]{1,16}")
 _PUBLIC = {scheme: re.compile(form) for scheme, form in _FORMS.items()}
 
 
@@ -72,6 +79,9 @@ def judged(scheme: str, value: str, meaning: str, keys: Keys, harvested: text.Id
     if form is not None and form.fullmatch(value) and not own:
         return scheme, value, said or UNNAMED
     known = scheme if scheme in tables.terms() or scheme in _schemes() else LOCAL_SCHEME
+    if scheme == "UCUM" and _UNIT_FORM.fullmatch(value) and sum(c.isdigit() for c in value) <= 3:
+        if all(atom in _UNIT_ATOMS for atom in _ATOM.findall(value)):
+            return scheme, value, said or UNNAMED
     if value and text.clean(value, harvested) == value and not any(c.isdigit() for c in value):
         return known, value, said or UNNAMED
     return known, keyed(scheme, value, keys), said or UNNAMED
@@ -87,6 +97,16 @@ def _text(item: Dataset, tag: int, encodings: list[str]) -> str | None:
     if element is None:
         return None
     return visible(reading.text_of(element, encodings) or "")
+
+
+def is_public(value: str) -> bool:
+    """Whether it is a code or a meaning of a public terminology."""
+    return value in _public_words()
+
+
+@cache
+def _public_words() -> frozenset[str]:
+    return frozenset(word for (_, code), meaning in _concepts().items() for word in (code, meaning))
 
 
 @cache

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from oncurate.deid import cleaning, codes, pixels, reading, rules, structured, tables, values
+from oncurate.deid import cleaning, codes, pixels, reading, rules, structured, tables, text, values
 from oncurate.deid.cleaning import Context
 from oncurate.deid.own import DEEPEST
 from oncurate.deid.rules import CLEAN, DUMMY, EMPTY, KEEP, REMOVE, UID, Decision, Rules
@@ -152,7 +152,7 @@ class Walk:
     def _is_plain_number(self, raw: bytes) -> bool:
         if values.NUMBERS.fullmatch(raw) is None:
             return False
-        return len(raw) < values.LEAST_DIGITS or not self.context.harvested.joined or len(raw) > values.LONGEST["LO"]
+        return len(raw) < text.LEAST_DIGITS or not self.context.harvested.joined or len(raw) > values.LONGEST["LO"]
 
     def _words(self, element: reading.Element, vr: str, decision: Decision, out: Dataset, place: str) -> None:
         raw = element.value

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pydicom.datadict import DicomDictionary, keyword_for_tag
 
 from oncurate.deid import tables
+from oncurate.deid.marks import REPLACED
 from oncurate.deid.policy import DATE_OPTIONS, DeidPolicy
 from oncurate.deid.tables import ProfileRow
 
@@ -71,6 +72,8 @@ class Rules:
 
     def _make(self, tag: int, iod: str, parent: str | None) -> Decision:
         group, element = tag >> 16, tag & 0xFFFF
+        if tag in REPLACED:
+            return _removed("", "own: marks", "what an earlier de-identification says of itself is replaced")
         if group in _HIDDEN_GROUPS or element == 0:
             return _removed("", "own: group", "file meta, commands, directory records and group lengths are made anew")
         if group & 0xFF00 == _CURVES or group & 0xFF00 == _OVERLAYS:
@@ -114,7 +117,9 @@ class Rules:
         handling = addition.handling if addition is not None else _handling(vr)
         if action == UID and vr != "UI":
             action = otherwise
-        personal = not row.options or (bool(row.options.keys() & RETAINED_TEXT) and not row.options.keys() & self.options)
+        personal = not row.options or (
+            bool(row.options.keys() & RETAINED_TEXT) and not row.options.keys() & self.options
+        )
         identity = (vr in FREE_TEXT or vr in NAMES) and personal and "clean_descriptors" not in row.options
         identity |= vr == "PN" or tag in _PERSONAL_DATES
         return Decision(action, vr, handling, otherwise, rule, row.name, identity)
@@ -173,7 +178,7 @@ def by_vr(vr: str, number: int, rules: Rules, rule: str, why: str) -> Decision:
     if vr in DATES:
         return _date(vr, gone, rules, rule, why)
     if vr in NUMBERS_AS_TEXT:
-        return Decision(CLEAN, vr, "number", gone, rule or "own: number", why or "kept if it is a number")
+        return Decision(CLEAN, vr, "number", EMPTY, rule or "own: number", why or "kept if it is a number")
     if any(part in BINARY_NUMBERS for part in vr.split(" or ")) and "OW" not in vr:
         return Decision(CLEAN, vr, "words", gone, rule or "own: number", why or "binary numbers are kept")
     reason = "bytes that nothing vouches for"

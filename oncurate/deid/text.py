@@ -22,6 +22,9 @@ from oncurate.deid import tables
 LEAST_LETTERS = 3
 """Characters. Shorter name parts (initials, titles) are in every text by chance and name nobody."""
 
+LEAST_DIGITS = 6
+"""Digits of a bare number that could name somebody; see `oncurate.leaks.LEAST_DIGITS`."""
+
 LONGEST_RUN = 6
 """Tokens. An identifier is looked for in as many neighbouring tokens: a name of four, a date of three."""
 
@@ -29,6 +32,7 @@ LONGEST = 4096
 """Characters. Longer text is cut: a descriptor has dozens."""
 
 _PIECE = re.compile(r"[wW]/[wW][oO](?![^\W_])|[^\W\d_](?:[./][^\W\d_])+(?![^\W_])|[^\W_]+(?:(?<=\d)[.,](?=\d)[^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+")
 _SEPARATOR = re.compile(r"[ _\-+/.,*:;()=&]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{1,2})?")
 _INITIALS = re.compile(r"[./]")
@@ -52,7 +56,7 @@ _PATTERNS = tuple(
         r"p[1-9]|s[1-9]|(?:te|tr|ti|fa|etl|nex|nsa|dir)[0-9]{1,4}",  # timing, parallel imaging factors
         r"(?:gtv|ctv|itv|ptv|oar|roi|seg|label|lesion|tumou?r|node|beam|field|bst|phase|echo|scan|series|image|view)"
         r"[a-z]?[0-9]{1,2}",
-        r"(?:ep|se|tse|gre|fl|tfl|tir|me|spc|fi|tfi|hst|rs)[23]d[0-9]{0,3}[a-z]{0,4}",  # Siemens sequences
+        r"(?:ep|epse|epfid|se|tse|gre|fl|tfl|tir|me|spc|spcir|fi|tfi|hst|rs|fm|ci|de|pc|qfl|swi)[23]d[0-9]{0,3}[a-z]{0,4}",  # Siemens sequences
         r"v[abcde][0-9]{2}[a-z]?|[de]1[1-3][a-z]?|xa[1-6][0-9][a-z]?",  # Siemens software
         r"1h|13c|19f|23na|31p|129xe|3he",
     )
@@ -88,7 +92,7 @@ def identifiers(values: frozenset[str] | set[str]) -> Identifiers:
     words: set[str] = set()
     joined: set[str] = set()
     for value in values:
-        pieces = re.findall(r"[^\W_]+", value[:LONGEST])
+        pieces = _WORD.findall(value[:LONGEST])
         for piece in pieces:
             if len(piece) >= LEAST_LETTERS or not piece.isascii():
                 words |= spellings(piece)
@@ -124,15 +128,16 @@ def clean(value: str, harvested: Identifiers = NOBODY) -> str:
     return "".join(out) + _tail(value, pieces, kept)
 
 
+@lru_cache(maxsize=1 << 14)
 def harmless(value: str) -> bool:
-    """Whether cleaning would leave every word of `value` (numbers and separators aside)."""
-    pieces = _PIECE.findall(value[:LONGEST])
-    return all(_passes(piece, fold(piece)) or (piece.isdigit() and len(piece) < 6) for piece in pieces)
+    """Whether cleaning leaves every word of `value`, bare numbers of up to five digits aside."""
+    gone = set(_WORD.findall(fold(value[:LONGEST]))) - set(_WORD.findall(fold(clean(value))))
+    return all(word.isdigit() and len(word) < LEAST_DIGITS for word in gone)
 
 
 def without(value: str, harvested: Identifiers) -> str:
     """`value` without the words and values of `harvested`: for text that a policy keeps."""
-    pieces = list(re.finditer(r"[^\W_]+", value[:LONGEST]))
+    pieces = list(_WORD.finditer(value[:LONGEST]))
     folded = [fold(piece.group()) for piece in pieces]
     kept = [True] * len(pieces)
     _take_out(folded, kept, harvested)

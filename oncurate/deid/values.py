@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
+from pydicom.datadict import keyword_dict
 from pydicom.uid import UID_dictionary
 
 from oncurate import allowlist, identity
@@ -30,9 +31,6 @@ AGE_POOLED = "090Y"
 LONGEST = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240}
 """Characters that a VR allows (PS3.5 6.2)."""
 
-LEAST_DIGITS = 6
-"""Digits of a number that could be somebody's; see `oncurate.leaks.LEAST_DIGITS`."""
-
 NUMBER_CHARACTERS = 32
 """Characters of a decimal string. PS3.5 allows 16; scanners write more, nobody writes so many."""
 
@@ -46,7 +44,7 @@ _DATETIME = re.compile(r"([0-9]{8})([0-9]{0,6}(?:\.[0-9]{1,6})?(?:[-+][0-9]{4})?
 _OLD_DATE = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})")  # ACR-NEMA 2, still met
 _ZONE = re.compile(r"[-+][0-9]{4}")
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+")
-_STORAGE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[0-9]{1,3}(?:\.[0-9]{1,2}){0,3}")
+_REGISTERED = re.compile(r"1\.2\.840\.10008\.(?:5\.1\.4\.1\.1\.[0-9]{1,3}(?:\.[0-9]{1,2}){0,3}|6\.1\.[0-9]{1,4})")
 _VERSION = re.compile(r"[A-Za-z]{0,3}[0-9]{1,3}[A-Za-z]{0,2}(?:[._-][A-Za-z]{0,3}[0-9]{1,4}[A-Za-z]{0,2}){0,4}")
 _CONTEXT = re.compile(r"(?:CID ?)?[0-9]{1,5}")
 _LABEL = re.compile(r"[0-9]{1,4}")
@@ -61,8 +59,8 @@ def visible(value: str) -> str:
 
 
 def is_public_uid(value: str) -> bool:
-    """Whether it is one of DICOM's own UIDs, or a storage SOP class newer than the installed dictionary."""
-    return value in UID_dictionary or _STORAGE.fullmatch(value) is not None
+    """Whether it is one of DICOM's own UIDs, or a SOP class or context group newer than the installed dictionary."""
+    return value in UID_dictionary or _REGISTERED.fullmatch(value) is not None
 
 
 def is_uid(value: str) -> bool:
@@ -126,6 +124,12 @@ def label(value: str, harvested: text.Identifiers) -> str:
     return value if _LABEL.fullmatch(value) else text.clean(value, harvested)
 
 
+def attribute(value: str, harvested: text.Identifiers) -> str:
+    """The name of an attribute of the standard, as a keyword or in words; else what the vocabulary leaves."""
+    keyword = re.sub(r"[ '\-]", "", value)
+    return value if keyword in keyword_dict else text.clean(value, harvested)
+
+
 def version(value: str, harvested: text.Identifiers) -> str:
     """The words of a version that are of the vocabulary or look like a version number."""
     words = [word for word in re.split(r"[ ,;:()/]+", value[: text.LONGEST]) if word]
@@ -135,7 +139,8 @@ def version(value: str, harvested: text.Identifiers) -> str:
 
 def named(value: str, vocabulary: str, harvested: text.Identifiers) -> str:
     """A term of one of the allow-list's vocabularies; else what the descriptor vocabulary leaves."""
-    return allowlist.term(vocabulary, value) or text.clean(value, harvested)
+    worded = text.clean(value, harvested)
+    return worded if worded == value else allowlist.term(vocabulary, value) or worded
 
 
 def zone(value: str) -> str | None:

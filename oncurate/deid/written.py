@@ -14,8 +14,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 
-from oncurate import __version__, leaks
-from oncurate.deid import own, text
+from oncurate import __version__, allowlist, leaks
+from oncurate.deid import codes, own, text, values
 from oncurate.deid.rules import Rules
 
 IMPLEMENTATION_UID = "2.25.252538534843443007662895190849404150148"
@@ -49,7 +49,9 @@ def write(ds: Dataset) -> bytes:
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION
     ds.file_meta, ds.preamble = meta, b"\0" * 128
     stream = io.BytesIO()
-    dcmwrite(stream, ds, enforce_file_format=True)
+    explicit = not ds.file_meta.TransferSyntaxUID.is_transfer_syntax  # newer than the installed dictionary
+    encoding = {"implicit_vr": False, "little_endian": True, "force_encoding": True} if explicit else {}
+    dcmwrite(stream, ds, enforce_file_format=True, **encoding)
     return stream.getvalue()
 
 
@@ -63,7 +65,7 @@ def source_identifiers(ds: Dataset, decisions: Rules) -> frozenset[str]:
         return named
     if decisions.policy.retain_institution_identity or decisions.policy.dates == "full":
         return named
-    return named | {value for value in leaks.harvest(ds) if not text.harmless(value)}
+    return named | {value for value in leaks.harvest(ds) if not _is_public(value)}
 
 
 def verify(written: bytes, source_identifiers: Iterable[str]) -> int:
@@ -72,10 +74,23 @@ def verify(written: bytes, source_identifiers: Iterable[str]) -> int:
     In the header, as whole tokens (`oncurate.leaks.search`, which leaves out what carries no information); in all
     bytes, as a sequence of bytes without regard to case, where they are long enough not to be there by chance.
     """
-    wanted = {value for value in source_identifiers if not text.harmless(value)}
-    header = _NOT_TEXT.sub(b"\n", _header(written))
+    wanted = {value for value in source_identifiers if not _is_public(value)}
     folded = written.lower()
-    return sum(1 for value in wanted if leaks.search(header, (value,)) or _in_bytes(value, folded, written))
+    found = {value for value in wanted if _in_bytes(value, folded, written)}
+    return len(found) + leaks.search(_NOT_TEXT.sub(b"\n", _header(written)), wanted - found)
+
+
+def _is_public(value: str) -> bool:
+    """Whether it says nothing of anybody: words of the vocabulary, terms, codes, UIDs and names of vendors."""
+    return (
+        text.harmless(value)
+        or codes.is_public(value)
+        or values.is_public_uid(value)
+        or values.creator(value) is not None
+        or values.term(value)[0] != ""
+        or allowlist.term("manufacturer", value) == value
+        or allowlist.term("model", value) == value
+    )
 
 
 def _header(written: bytes) -> bytes:
