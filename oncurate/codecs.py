@@ -28,6 +28,8 @@ from oncurate.records import PixelFormat
 Colour = Literal["grey", "RGB", "YBR"]
 
 _JPEG = "1.2.840.10008.1.2.4."
+_WRAPPING_BITS = 16
+_HALF_DIFFERENCE = (5, 6)
 _RLE_SEGMENTS = struct.Struct("<L")
 
 
@@ -127,7 +129,28 @@ def _jpeg(form: PixelFormat, data: bytes) -> Decoded:
     if colour == "YBR" and not claims.lossless and form.PhotometricInterpretation != "YBR_PARTIAL_422":
         out, colour = "RGB", "RGB"  # libjpeg converts in passing, but neither lossless streams nor partial range
     array = imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=out)
+    if (
+        claims.lossless
+        and claims.precision > _WRAPPING_BITS - 1
+        and _is_ambiguous(array, codestream.predictor(data), form)
+    ):
+        raise ValueError("predictor")
     return Decoded(array, colour, claims)
+
+
+def _is_ambiguous(array: np.ndarray, predictor: int, form: PixelFormat) -> bool:
+    """Whether an encoder that took a predictor's half difference in 16 bits meant other values than these.
+
+    Such encoders are in the field ("Cornell"), and nothing in the stream tells them; what a right decoder makes of
+    theirs is noise, which no image of the header's sign resembles. Half differences are those of predictors 5 (above
+    less above-left) and 6 (left less above-left).
+    """
+    if predictor not in _HALF_DIFFERENCE:
+        return False
+    array = array.astype(np.int16 if form.PixelRepresentation else np.uint16).astype(np.int32)
+    corner = array[:-1, :-1]
+    other = array[:-1, 1:] if predictor == _HALF_DIFFERENCE[0] else array[1:, :-1]
+    return bool(np.abs(other - corner).max(initial=0) >= 1 << (_WRAPPING_BITS - 1))
 
 
 def _jpeg_ls(form: PixelFormat, data: bytes) -> Decoded:

@@ -15,6 +15,7 @@ _EOI = b"\xff\xd9"
 _EOI_WITHIN = 10  # bytes before the padding; some writers put a few behind the end
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # 0xF7: JPEG-LS
 _SOF_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_SOS = 0xDA
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _JP2 = b"\x00\x00\x00\x0cjP  "
 _SOC_SIZ = b"\xff\x4f\xff\x51"
@@ -77,6 +78,21 @@ def jpeg(data: bytes) -> Codestream:
         subsampled=len({c[1] for c in components}) > 1,
         colour=colour,
     )
+
+
+def predictor(data: bytes) -> int:
+    """The selection value (1 to 7) of the first scan of a lossless JPEG frame (ITU-T T.81 B.2.3, H.1.2.1)."""
+    at = 2
+    while True:
+        marker, at = _marker(data, at)
+        if marker in _STANDALONE:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if marker == _SOS:
+            return data[at + 3 + 2 * data[at + 2]]
+        if length < 2:
+            raise ValueError("segment length")
+        at += length
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:

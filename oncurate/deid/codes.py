@@ -26,6 +26,9 @@ SCHEME, MEANING = 0x00080102, 0x00080104
 LOCAL_SCHEME = "99LOCAL"
 """Stands for every coding scheme that is not public; 99 opens private schemes (PS3.16 8.2)."""
 
+UNIT_DIGITS = 3
+"""Digits of a unit: an exponent or two. More could be a number that somebody was given."""
+
 UNNAMED = "Local code"
 """Code Meaning of what has none left; the attribute is of Type 1."""
 
@@ -48,9 +51,14 @@ _FORMS = {
     "NEU": r"[0-9]{1,4}",
 }
 _UNIT_ATOMS = frozenset(
-    "m mm cm um nm km s ms us ns min h d wk mo a g mg kg ug ng l L ml mL dL fL Hz kHz MHz GHz Bq kBq MBq GBq Gy cGy mGy uGy "
-    "Sv mSv T mT V kV mV A mA uA W mW J mJ eV keV MeV K Cel deg rad ppm ppb mol mmol umol nmol N Pa kPa mm[Hg] Hg bar Ohm "
-    "hnsf U SUVbw SUVlbm SUVbsa SUVibw SUV pixels voxels counts ratio events units no arb bpm hb meq e".split()
+    {
+        *("m", "mm", "cm", "um", "nm", "km", "s", "ms", "us", "ns", "min", "h", "d", "wk", "mo", "a", "deg", "rad"),
+        *("g", "mg", "kg", "ug", "ng", "l", "L", "ml", "mL", "dL", "fL", "mol", "mmol", "umol", "nmol", "ppm", "ppb"),
+        *("Hz", "kHz", "MHz", "GHz", "Bq", "kBq", "MBq", "GBq", "Gy", "cGy", "mGy", "uGy", "Sv", "mSv", "T", "mT"),
+        *("V", "kV", "mV", "A", "mA", "uA", "W", "mW", "J", "mJ", "eV", "keV", "MeV", "K", "Cel", "N", "Pa", "kPa"),
+        *("Hg", "bar", "Ohm", "hnsf", "U", "arb", "SUVbw", "SUVlbm", "SUVbsa", "SUVibw", "SUV", "bpm", "e"),
+        *("pixels", "voxels", "counts", "ratio", "events", "no", "units"),
+    }
 )
 _ATOM = re.compile(r"[A-Za-z]+")
 _UNIT_FORM = re.compile(r"[A-Za-z0-9\[\]{}'%/.*^ ()_+-]{1,16}")
@@ -79,9 +87,8 @@ def judged(scheme: str, value: str, meaning: str, keys: Keys, harvested: text.Id
     if form is not None and form.fullmatch(value) and not own:
         return scheme, value, said or UNNAMED
     known = scheme if scheme in tables.terms() or scheme in _schemes() else LOCAL_SCHEME
-    if scheme == "UCUM" and _UNIT_FORM.fullmatch(value) and sum(c.isdigit() for c in value) <= 3:
-        if all(atom in _UNIT_ATOMS for atom in _ATOM.findall(value)):
-            return scheme, value, said or UNNAMED
+    if scheme == "UCUM" and is_unit(value):
+        return scheme, value, said or UNNAMED
     if value and text.clean(value, harvested) == value and not any(c.isdigit() for c in value):
         return known, value, said or UNNAMED
     return known, keyed(scheme, value, keys), said or UNNAMED
@@ -99,14 +106,22 @@ def _text(item: Dataset, tag: int, encodings: list[str]) -> str | None:
     return visible(reading.text_of(element, encodings) or "")
 
 
+def is_unit(value: str) -> bool:
+    """Whether it is a unit of measurement in UCUM's notation, of common atoms and with few digits."""
+    few = sum(c.isdigit() for c in value) <= UNIT_DIGITS
+    return few and bool(_UNIT_FORM.fullmatch(value)) and all(atom in _UNIT_ATOMS for atom in _ATOM.findall(value))
+
+
 def is_public(value: str) -> bool:
-    """Whether it is a code or a meaning of a public terminology."""
-    return value in _public_words()
+    """Whether it is a unit, or a code or meaning of a public terminology."""
+    return value.casefold() in _public_words() or is_unit(value)
 
 
 @cache
 def _public_words() -> frozenset[str]:
-    return frozenset(word for (_, code), meaning in _concepts().items() for word in (code, meaning))
+    return frozenset(
+        word for (_, code), meaning in _concepts().items() for word in (code.casefold(), meaning.casefold())
+    )
 
 
 @cache

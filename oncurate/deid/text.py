@@ -56,7 +56,8 @@ _PATTERNS = tuple(
         r"p[1-9]|s[1-9]|(?:te|tr|ti|fa|etl|nex|nsa|dir)[0-9]{1,4}",  # timing, parallel imaging factors
         r"(?:gtv|ctv|itv|ptv|oar|roi|seg|label|lesion|tumou?r|node|beam|field|bst|phase|echo|scan|series|image|view)"
         r"[a-z]?[0-9]{1,2}",
-        r"(?:ep|epse|epfid|se|tse|gre|fl|tfl|tir|me|spc|spcir|fi|tfi|hst|rs|fm|ci|de|pc|qfl|swi)[23]d[0-9]{0,3}[a-z]{0,4}",  # Siemens sequences
+        r"(?:ep|epse|epfid|se|tse|gre|fl|tfl|tir|me|spc|spcir|fi|tfi|hst|rs|fm|ci|de|pc|qfl|swi)[23]d[0-9]{0,3}"
+        r"[a-z]{0,4}",  # Siemens sequences
         r"v[abcde][0-9]{2}[a-z]?|[de]1[1-3][a-z]?|xa[1-6][0-9][a-z]?",  # Siemens software
         r"1h|13c|19f|23na|31p|129xe|3he",
     )

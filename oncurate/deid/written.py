@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -16,6 +17,8 @@ from pydicom.filewriter import dcmwrite
 
 from oncurate import __version__, allowlist, leaks
 from oncurate.deid import codes, own, text, values
+from oncurate.deid.marks import METHOD
+from oncurate.deid.policy import DATE_MARKS, OPTION_CODES, PROFILE
 from oncurate.deid.rules import Rules
 
 IMPLEMENTATION_UID = "2.25.252538534843443007662895190849404150148"
@@ -49,9 +52,11 @@ def write(ds: Dataset) -> bytes:
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION
     ds.file_meta, ds.preamble = meta, b"\0" * 128
     stream = io.BytesIO()
-    explicit = not ds.file_meta.TransferSyntaxUID.is_transfer_syntax  # newer than the installed dictionary
-    encoding = {"implicit_vr": False, "little_endian": True, "force_encoding": True} if explicit else {}
-    dcmwrite(stream, ds, enforce_file_format=True, **encoding)
+    if meta.TransferSyntaxUID.is_transfer_syntax:
+        dcmwrite(stream, ds, enforce_file_format=True)
+    else:  # newer than the installed dictionary; all that are known to the engine are explicit little endian
+        meta.FileMetaInformationGroupLength, meta.FileMetaInformationVersion = 0, b"\0\1"
+        dcmwrite(stream, ds, implicit_vr=False, little_endian=True, force_encoding=True)
     return stream.getvalue()
 
 
@@ -71,13 +76,16 @@ def source_identifiers(ds: Dataset, decisions: Rules) -> frozenset[str]:
 def verify(written: bytes, source_identifiers: Iterable[str]) -> int:
     """How many of the identifiers are in the written object, in ASCII or any encoding of `CODECS`.
 
-    In the header, as whole tokens (`oncurate.leaks.search`, which leaves out what carries no information); in all
-    bytes, as a sequence of bytes without regard to case, where they are long enough not to be there by chance.
+    In the header, as whole tokens or inside long ones (`oncurate.leaks.search`, which leaves out what carries no
+    information); among the pixels, and in encodings beyond ASCII, as a sequence of bytes without regard to case where
+    it is long enough not to be there by chance.
     """
     wanted = {value for value in source_identifiers if not _is_public(value)}
-    folded = written.lower()
-    found = {value for value in wanted if _in_bytes(value, folded, written)}
-    return len(found) + leaks.search(_NOT_TEXT.sub(b"\n", _header(written)), wanted - found)
+    head = written[: _header_bytes(written)]
+    behind = written[len(head) :].lower()
+    found = {value for value in wanted if _in_bytes(value, behind, written)}
+    shown = _NOT_TEXT.sub(b"\n", head + b"\n" + head.replace(b"\0", b""))  # the second as UTF-16 would show it
+    return len(found) + leaks.search(shown, wanted - found)
 
 
 def _is_public(value: str) -> bool:
@@ -88,29 +96,38 @@ def _is_public(value: str) -> bool:
         or values.is_public_uid(value)
         or values.creator(value) is not None
         or values.term(value)[0] != ""
-        or allowlist.term("manufacturer", value) == value
-        or allowlist.term("model", value) == value
+        or values.attribute(value, text.NOBODY) == value
+        or any(_is_spelling(value, allowlist.term(vocabulary, value)) for vocabulary in ("manufacturer", "model"))
+        or all(word in _own_words() for word in value.casefold().split())
     )
 
 
-def _header(written: bytes) -> bytes:
-    """Everything before the pixels, and the same once more as UTF-16 would show it."""
+def _is_spelling(value: str, term: str | None) -> bool:
+    return term is not None and allowlist.fold(term) == allowlist.fold(value)
+
+
+@cache
+def _own_words() -> frozenset[str]:
+    """Words that every object holds, because the marks do."""
+    said = [METHOD, PROFILE[1], *(meaning for _, meaning in OPTION_CODES.values()), *DATE_MARKS.values()]
+    return frozenset(word for phrase in said for word in phrase.casefold().split())
+
+
+def _header_bytes(written: bytes) -> int:
+    """Where the pixels begin, or the end where there are none."""
     stream = io.BytesIO(written)
     dcmread(stream, stop_before_pixels=True)
-    head = written[: stream.tell()]
-    return head + b"\n" + head.replace(b"\0", b"")
+    return stream.tell()
 
 
-def _in_bytes(value: str, folded: bytes, written: bytes) -> bool:
-    if len(value) < LEAST_BYTES and value.isascii():
+def _in_bytes(value: str, behind: bytes, written: bytes) -> bool:
+    if not value.isascii():
+        return any(encoded in written for encoded in _encodings_of(value))
+    digits = sum(c.isdigit() for c in value)
+    if len(value) < LEAST_BYTES or (digits < LEAST_DIGITS and not any(c.isalpha() for c in value)):
         return False
-    if value.isascii():
-        digits = not any(c.isalpha() for c in value)
-        if digits and sum(c.isdigit() for c in value) < LEAST_DIGITS:
-            return False
-        low = value.lower()
-        return low.encode() in folded or low.encode("utf-16-le") in folded
-    return any(encoded in written for encoded in _encodings_of(value))
+    low = value.lower()
+    return low.encode() in behind or low.encode("utf-16-le") in behind
 
 
 def _encodings_of(value: str) -> set[bytes]:
