@@ -226,6 +226,10 @@ def _other_images(volumes: Sequence[Voxels], pairs: Sequence[Pair], results: Res
         why = f"{left.total()} of {theirs.total()} slices are of files that we refused"
         kind = Kind.PARTLY_REFUSED if shared else _state_of(refused)
         return Verdict((kind,), Right.OURS if shared else Right.OPEN, why, tuple(sorted(refused))), holders
+    mosaics = [o for o in results.ours.outcomes if o.reason is Reason.MOSAIC]
+    if mosaics and not shared and len(volumes) == len(mosaics):
+        why = f"{len(mosaics)} mosaics whose tiles we cannot place: one image of theirs for each"
+        return Verdict((Kind.REFUSED,), Right.OPEN, why, (Reason.MOSAIC,)), holders
     missing = [v for v, p in zip(volumes, pairs, strict=True) if p.piece is None]
     if all(v.stored.min() == v.stored.max() for v in missing):
         why = f"{len(missing)} of {len(volumes)} images hold one value throughout"

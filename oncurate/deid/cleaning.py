@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oncurate.deid import text, values
+from oncurate.deid.reading import PROSE
 from oncurate.deid.text import Identifiers
 from oncurate.identity import Keys
 
@@ -24,9 +25,6 @@ class Context:
     shift_dates: bool
     retain_uids: bool
 
-
-PROSE = frozenset({"ST", "LT", "UT"})
-"""VRs that hold one value, backslashes included."""
 
 VOCABULARIES = {
     **{"vendor": "manufacturer", "model": "model", "kernel": "kernel", "rescale": "rescale_type", "nucleus": "nucleus"},

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -27,6 +26,8 @@ WIDTHS = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "UV": 8, "SV": 8
 _CODE_TAGS = frozenset({codes.CODE_VALUE, codes.LONG_CODE_VALUE, codes.URN_CODE_VALUE})
 _PIXEL_TAGS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
 _SIGNED_PIXELS = 0x00280103
+PLAIN = "iso8859"
+"""pydicom's name of the default character set."""
 
 
 class AuditEntry(NamedTuple):
@@ -40,9 +41,13 @@ class AuditEntry(NamedTuple):
 class Walk:
     """One object on its way; `audit` collects what was done to every element that did not stay as it was."""
 
-    def __init__(self, decisions: Rules, context: Context, iod: str, syntax: str, little_endian: bool) -> None:
+    def __init__(self, decisions: Rules, context: Context, iod: str, syntax: str) -> None:
         self.rules, self.context, self.iod = decisions, context, iod
-        self.syntax, self.little_endian = syntax, little_endian
+        self.syntax, self.little_endian, self.implicit_vr = (
+            syntax,
+            syntax != pixels.BIG_ENDIAN,
+            syntax == pixels.IMPLICIT,
+        )
         self.signed_pixels = False
         self.keeps_positions = False
         self.ascii = True
@@ -58,6 +63,7 @@ class Walk:
         self, source: Dataset, path: str, parent: str | None, depth: int, outer: list[str], scrub: bool, forced: object
     ) -> Dataset:
         out = Dataset()
+        out.set_original_encoding(self.implicit_vr, self.little_endian, PLAIN)  # written without parsing it again
         encodings = reading.encodings_of(source, outer)
         coded: dict[int, str] | None = None
         for tag in sorted(source.keys()):
@@ -256,12 +262,11 @@ class Walk:
             return
         creator = BaseTag(group << 16 | block)
         row = tables.private().get((group, reading.first_text(source, creator).upper(), tag & 0xFF))
-        if row is None or (element.VR not in (None, "UN", row.vr)):
+        known = (None, row.vr, "UN") if self.little_endian else (None, row.vr)  # UN is little endian everywhere
+        if row is None or element.VR not in known:
             self._note(place, REMOVE, "E.1-1 basic")
             return
         decision = rules.by_vr(row.vr, 3, self.rules, row.rule, row.meaning)
-        if element.VR == "UN" and isinstance(element, RawDataElement):
-            element = element._replace(is_little_endian=True)
         self._element(
             source,
             element._replace(VR=row.vr) if isinstance(element, RawDataElement) else element,
@@ -303,17 +308,10 @@ class Walk:
         """Text into `out`, as pydicom would hold it after reading."""
         if not value.isascii():
             self.ascii = False
-        out[tag] = typed(tag, vr, value)
+        out[tag] = reading.typed(tag, vr, value)
 
     def _note(self, place: str, action: str, rule: str) -> None:
         self.audit.append(AuditEntry(place, action, rule))
-
-
-def typed(tag: BaseTag, vr: str, value: str) -> DataElement:
-    """A text element of one or several components."""
-    if vr in cleaning.PROSE or "\\" not in value:
-        return DataElement(tag, vr, value, validation_mode=IGNORE)
-    return DataElement(tag, vr, value.split("\\"), validation_mode=IGNORE)
 
 
 def _as_raw(element: reading.Element, vr: str) -> reading.Element:

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from oncurate.deid.policy import DATE_MARKS, OPTION_CODES, PROFILE, DeidPolicy, Pixels
+from oncurate.deid.reading import typed
 
 METHOD = "oncurate, PS3.15 Annex E 2026d"
 """Deidentification Method (0012,0063): which tables were applied."""
@@ -33,18 +34,38 @@ def options_taken(policy: DeidPolicy, pixels: Pixels) -> list[tuple[str, str]]:
 
 def mark(out: Dataset, policy: DeidPolicy, pixels: Pixels) -> None:
     """Write the marks into `out`; those about pixels only where it has any."""
-    out.PatientIdentityRemoved = "YES"
-    out.DeidentificationMethod = METHOD
+    _put(out, "PatientIdentityRemoved", "YES")
+    _put(out, "DeidentificationMethod", METHOD)
     items = []
     for value, meaning in options_taken(policy, pixels):
         item = Dataset()
-        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+        item.set_original_encoding(*out.original_encoding, "iso8859")
+        _put(item, "CodeValue", value)
+        _put(item, "CodingSchemeDesignator", "DCM")
+        _put(item, "CodeMeaning", meaning)
         items.append(item)
     out.DeidentificationMethodCodeSequence = Sequence(items)
-    out.LongitudinalTemporalInformationModified = DATE_MARKS[policy.dates]
+    _put(out, "LongitudinalTemporalInformationModified", DATE_MARKS[policy.dates])
     if "PixelData" not in out:
         return
     if pixels in _TEXT_GONE:
-        out.BurnedInAnnotation = "NO"
+        _put(out, "BurnedInAnnotation", "NO")
     if pixels in _FACES_GONE:
-        out.RecognizableVisualFeatures = "NO"
+        _put(out, "RecognizableVisualFeatures", "NO")
+
+
+def _put(ds: Dataset, keyword: str, value: str) -> None:
+    tag, vr = _TAGS[keyword]
+    ds[tag] = typed(tag, vr, value)
+
+
+_TAGS = {
+    "PatientIdentityRemoved": (0x00120062, "CS"),
+    "DeidentificationMethod": (0x00120063, "LO"),
+    "CodeValue": (0x00080100, "SH"),
+    "CodingSchemeDesignator": (0x00080102, "SH"),
+    "CodeMeaning": (0x00080104, "LO"),
+    "LongitudinalTemporalInformationModified": (0x00280303, "CS"),
+    "BurnedInAnnotation": (0x00280301, "CS"),
+    "RecognizableVisualFeatures": (0x00280302, "CS"),
+}

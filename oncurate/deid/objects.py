@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from oncurate.deid import marks, own, pixels, reading, tables, text
 from oncurate.deid.cleaning import Context
-from oncurate.deid.engine import AuditEntry, Walk, typed
+from oncurate.deid.engine import AuditEntry, Walk
 from oncurate.deid.policy import DeidPolicy, Pixels
 from oncurate.deid.rules import Rules
 from oncurate.errors import Rejection
@@ -29,8 +30,6 @@ _UNCLEANABLE = {
     "basic-voice-audio-waveform": "WaveformData",
 }
 """IODs whose content the engine cannot read, and the attribute that holds it."""
-
-IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 
 
 @lru_cache(maxsize=8)
@@ -61,10 +60,10 @@ def clean_object(
         shift_dates=policy.dates == "modified",
         retain_uids=policy.retain_uids,
     )
-    walk = Walk(decisions, context, iod, syntax, syntax != BIG_ENDIAN)
+    walk = Walk(decisions, context, iod, syntax)
     out = walk.root(ds)
     for tag in (0x00100010, 0x00100020):
-        out[tag] = typed(tag, "PN" if tag == 0x00100010 else "LO", subject)
+        out[tag] = reading.typed(tag, "PN" if tag == 0x00100010 else "LO", subject)
     marks.mark(out, policy, pixels)
     _envelope(ds, out, syntax, walk.ascii)
     return out, tuple(walk.audit)
@@ -90,7 +89,7 @@ def _syntax_of(ds: Dataset) -> str:
     named = str(meta.get("TransferSyntaxUID", "")) if meta is not None else ""
     if not named:
         implicit, little = ds.original_encoding
-        named = IMPLICIT if implicit else BIG_ENDIAN if little is False else pixels.EXPLICIT
+        named = pixels.IMPLICIT if implicit else pixels.BIG_ENDIAN if little is False else pixels.EXPLICIT
     if not pixels.is_known(named):
         raise Rejection(Reason.UNSUPPORTED_SYNTAX, "TransferSyntaxUID")
     return named
@@ -104,6 +103,7 @@ def _refuse_burned_in(ds: Dataset) -> None:
 def _envelope(ds: Dataset, out: Dataset, syntax: str, plain: bool) -> None:
     """Character set and transfer syntax of the new object."""
     if not plain or "SpecificCharacterSet" in ds:
-        out.SpecificCharacterSet = "ISO_IR 192"
+        out[0x00080005] = reading.typed(0x00080005, "CS", "ISO_IR 192")
+        out.set_original_encoding(*out.original_encoding, convert_encodings("ISO_IR 192"))
     out.file_meta = FileMetaDataset()
     out.file_meta.TransferSyntaxUID = pixels.written_syntax(syntax)

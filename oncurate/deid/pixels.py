@@ -19,8 +19,8 @@ from oncurate.errors import Rejection
 from oncurate.reasons import Reason
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-EXPLICIT = "1.2.840.10008.1.2.1"
-NATIVE = frozenset({"1.2.840.10008.1.2", EXPLICIT, DEFLATED, "1.2.840.10008.1.2.2"})
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
 _JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81))
 _JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203))
 _RLE = "1.2.840.10008.1.2.5"
@@ -66,7 +66,10 @@ def _expected_bytes(ds: Dataset, width: int | None) -> int:
 
 
 def _only_stored_bits(ds: Dataset, value: bytes, little_endian: bool) -> bytes:
-    """`value` with the bits beyond the stored ones cleared; signed values keep their sign in them."""
+    """`value` with the bits beyond the stored ones cleared; signed values keep their sign in them.
+
+    A negative value whose upper bits are all zero stays so: readers differ in what they make of it.
+    """
     allocated, stored = reading.integer(ds, _ALLOCATED), reading.integer(ds, _STORED)
     high = reading.integer(ds, _HIGH, stored - 1)
     if allocated not in (8, 16, 32) or not 0 < stored < allocated or not stored - 1 <= high < allocated:
@@ -81,7 +84,7 @@ def _only_stored_bits(ds: Dataset, value: bytes, little_endian: bool) -> bytes:
     kept = pixels & mask
     if reading.integer(ds, _SIGNED) and high == stored - 1:
         negative = (pixels >> np.array(high, pixels.dtype)) & np.array(1, pixels.dtype) != 0
-        kept = np.where(negative, kept | ~mask, kept).astype(pixels.dtype)
+        kept = np.where(negative & (beyond != 0), kept | ~mask, kept).astype(pixels.dtype)
     return kept.tobytes() + value[whole:]
 
 

@@ -1,7 +1,7 @@
-"""Elements of a source as text, items and bytes, whatever state pydicom has left them in.
+"""Elements as text, items and bytes, whatever state pydicom has left them in.
 
-Belongs here: decoding with the header's character set, parsing sequences that came as UN. Does not belong here: what
-may stay of the values (`oncurate.deid.values`). Nothing here raises on a value, or quotes one.
+Belongs here: decoding with the header's character set, parsing sequences that came as UN, making text elements. Does
+not belong here: what may stay of the values (`oncurate.deid.values`). Nothing here raises on a value, or quotes one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import struct
 from typing import Any
 
 from pydicom import charset
+from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -21,6 +22,9 @@ from pydicom.tag import BaseTag
 from oncurate.elements import PARSE_ERRORS
 
 Element = DataElement | RawDataElement
+
+PROSE = frozenset({"ST", "LT", "UT"})
+"""VRs that hold one value, backslashes included."""
 
 SPECIFIC_CHARACTER_SET = BaseTag(0x00080005)
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -93,6 +97,16 @@ def parsed(value: bytes, encodings: list[str]) -> list[Dataset] | None:
         except PARSE_ERRORS:
             continue
     return None
+
+
+def typed(tag: int, vr: str, value: str) -> Element:
+    """A text element of one or several components; ASCII as the bytes that a reader would have found."""
+    if value.isascii():
+        raw = value.encode("ascii")
+        raw += (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
+        return RawDataElement(BaseTag(tag), vr, len(raw), raw, 0, False, True)
+    parts = value if vr in PROSE or "\\" not in value else value.split("\\")
+    return DataElement(tag, vr, parts, validation_mode=IGNORE)
 
 
 def integer(ds: Dataset, tag: int, default: int = 0) -> int:
