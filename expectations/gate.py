@@ -83,7 +83,7 @@ def check_file(suite: str, path: str | Path) -> GateReport:
 
 @functools.cache
 def _engine() -> ModuleType:
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # its only switch that works before the import, which reads it
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # for versions that report their use; read at the import
     logger = logging.getLogger("great_expectations")  # it logs exceptions that quote values
     logger.addHandler(logging.NullHandler())
     logger.propagate = False  # a level would not do: some of its modules set their own

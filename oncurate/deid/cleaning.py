@@ -82,9 +82,15 @@ def _term(value: str, harvested: Identifiers) -> str:
 
 
 def _uid(value: str, context: Context) -> str:
-    if values.is_public_uid(value) or (context.retain_uids and values.is_uid(value)):
-        return value
-    return context.keys.uid(value)
+    return _same_uid(value, context) if context.retain_uids else _new_uid(value, context)
+
+
+def _same_uid(value: str, context: Context) -> str:
+    return value if values.is_uid(value) else _new_uid(value, context)
+
+
+def _new_uid(value: str, context: Context) -> str:
+    return value if values.is_public_uid(value) else context.keys.uid(value)
 
 
 def _number(value: str, context: Context) -> str:
@@ -111,6 +117,8 @@ _WORDED: dict[str, Callable[[str, Identifiers], str]] = {
 }
 _SPECIAL: dict[str, Callable[[str, Context], str | None]] = {
     "uid": _uid,
+    "same_uid": _same_uid,
+    "new_uid": _new_uid,
     "number": _number,
     "date": lambda value, c: values.date(value, c.keys, c.subject, c.shift_dates),
     "datetime": lambda value, c: values.datetime(value, c.keys, c.subject, c.shift_dates),

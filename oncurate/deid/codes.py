@@ -113,8 +113,9 @@ def is_unit(value: str) -> bool:
 
 
 def is_public(value: str) -> bool:
-    """Whether it is a unit, or a code or meaning of a public terminology."""
-    return value.casefold() in _public_words() or is_unit(value)
+    """Whether it is a unit, a code or meaning of a public terminology, or several words of such a meaning."""
+    folded = value.casefold()
+    return folded in _public_words() or is_unit(value) or (" " in folded and folded in _public_text())
 
 
 @cache
@@ -122,6 +123,11 @@ def _public_words() -> frozenset[str]:
     return frozenset(
         word for (_, code), meaning in _concepts().items() for word in (code.casefold(), meaning.casefold())
     )
+
+
+@cache
+def _public_text() -> str:
+    return "\n".join(_public_words())
 
 
 @cache

@@ -23,7 +23,8 @@ from oncurate.deid.rules import CLEAN, DUMMY, EMPTY, KEEP, REMOVE, UID, Decision
 
 TEXT_VRS = rules.FREE_TEXT | rules.NAMES | rules.NUMBERS_AS_TEXT | rules.DATES | {"CS", "AS", "UI"}
 WIDTHS = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "UV": 8, "SV": 8, "AT": 4}
-_CODE_TAGS = frozenset({codes.CODE_VALUE, codes.LONG_CODE_VALUE, codes.URN_CODE_VALUE})
+ZERO_BYTES = 8
+"""Length of a dummy of bytes: a multiple of the width of every VR."""
 _PIXEL_TAGS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
 _SIGNED_PIXELS = 0x00280103
 PLAIN = "iso8859"
@@ -262,8 +263,8 @@ class Walk:
             return
         creator = BaseTag(group << 16 | block)
         row = tables.private().get((group, reading.first_text(source, creator).upper(), tag & 0xFF))
-        known = (None, row.vr, "UN") if self.little_endian else (None, row.vr)  # UN is little endian everywhere
-        if row is None or element.VR not in known:
+        vr = None if element.VR == "UN" and self.little_endian else element.VR  # UN is little endian everywhere
+        if row is None or vr not in (None, row.vr):
             self._note(place, REMOVE, "E.1-1 basic")
             return
         decision = rules.by_vr(row.vr, 3, self.rules, row.rule, row.meaning)
@@ -298,6 +299,11 @@ class Walk:
             if new:
                 self._note(place, DUMMY, rule)
                 self._put(out, tag, vr, new)
+                return
+            if vr in WIDTHS or vr in rules.BINARY:
+                self._note(place, DUMMY, rule)
+                zero = bytes(WIDTHS.get(vr, ZERO_BYTES))
+                out[tag] = RawDataElement(tag, vr, len(zero), zero, 0, False, True)
                 return
             action = REMOVE
         self._note(place, action, rule)

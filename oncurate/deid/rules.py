@@ -115,8 +115,10 @@ class Rules:
             otherwise = REMOVE
         addition = tables.additions().get(row.keyword)
         handling = addition.handling if addition is not None else _handling(vr)
-        if action == UID and vr != "UI":
-            action = otherwise
+        if vr in BINARY and action in (CLEAN, KEEP):
+            action, rule = otherwise, "own: bytes"
+        if vr == "UI":
+            handling = "same_uid" if action == KEEP else "new_uid"
         personal = not row.options or (
             bool(row.options.keys() & RETAINED_TEXT) and not row.options.keys() & self.options
         )
@@ -167,7 +169,9 @@ def by_vr(vr: str, number: int, rules: Rules, rule: str, why: str) -> Decision:
     gone = resolve("X/Z/D", number)
     if vr in _BY_VR:
         handling, own, reason = _BY_VR[vr]
-        return Decision(CLEAN, vr, handling, EMPTY if vr == "CS" else gone, rule or own, why or reason)
+        if vr == "CS" and number > 1:
+            gone = EMPTY  # an empty code string says that there was one
+        return Decision(CLEAN, vr, handling, gone, rule or own, why or reason)
     if vr in FREE_TEXT:
         reason = "free text that Table E.1-1 does not list: a closed vocabulary decides"
         action = CLEAN if "clean_descriptors" in rules.options else gone
@@ -238,9 +242,11 @@ def explain(policy: DeidPolicy) -> Iterator[dict[str, Any]]:
         if row.tag == "PRIVATE":
             kept = policy.retain_safe_private
             code, rule = ("C" if kept else "X"), f"{DOCUMENTED} {'retain_safe_private' if kept else 'basic'}"
-        elif not row.tag.isalnum() or "x" in row.tag:
-            made = rules._graphics(*(int(part, 16) for part in (row.tag[:4].replace("x", "0"), "3000")))
+        elif "x" in row.tag:  # 50xxxxxx, 60xx3000, 60xx4000
+            made = rules._graphics(int(row.tag[:4].replace("x", "0"), 16), int(row.tag[4:].replace("x", "0"), 16))
             code, rule = made.action, made.rule
+        elif int(row.tag[:4], 16) in _HIDDEN_GROUPS:
+            code, rule = REMOVE, "own: group"
         yield {"tag": row.tag, "keyword": row.keyword, "vr": row.vr, "action": code, "rule": rule, "why": row.name}
     for tag in sorted(DicomDictionary):
         if tag in listed:

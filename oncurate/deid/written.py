@@ -108,8 +108,15 @@ def _is_spelling(value: str, term: str | None) -> bool:
 
 @cache
 def _own_words() -> frozenset[str]:
-    """Words that every object holds, because the marks do."""
-    said = [METHOD, PROFILE[1], *(meaning for _, meaning in OPTION_CODES.values()), *DATE_MARKS.values()]
+    """Words that an object may hold because the marks, the dummies and the names of codes do."""
+    said = [
+        METHOD,
+        PROFILE[1],
+        *(meaning for _, meaning in OPTION_CODES.values()),
+        *DATE_MARKS.values(),
+        *values.DUMMIES.values(),
+        codes.UNNAMED,
+    ]
     return frozenset(word for phrase in said for word in phrase.casefold().split())
 
 
