@@ -20,6 +20,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.api import ApiServer
 from oncurate.errors import StoreUnreachable, UsageError
 
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_ARENA_MAX": "1"}
+"""glibc settings of the workers: memory of one volume is kept for the next. Given back and taken anew, it has to be
+zeroed by the kernel each time, which cost more CPU than the resampling itself (`python -m benchmarks chain`, system s).
+A worker so keeps what its largest volume needed until the run ends."""
+
 DRAIN_SECONDS = 10
 """For the last events and log lines to reach the server before it stops."""
 
@@ -57,7 +62,9 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
     count = workers or len(os.sched_getaffinity(0))
     # The worker's sampling profiler calls sys._current_frames every 10 ms, which can deadlock a busy process
     # (CPython gh-106883, mended in later releases than some that we run on): a run then hangs for ever.
-    dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set(
+        {"distributed.worker.profile.enabled": False, "distributed.nanny.pre-spawn-environ": _environment()}
+    )
     with LocalCluster(
         n_workers=count,
         threads_per_worker=1,
@@ -66,6 +73,11 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
         silence_logs=logging.CRITICAL,
     ) as cluster:
         yield cluster.scheduler_address, count
+
+
+def _environment() -> dict[str, str]:
+    """What the workers' processes start with."""
+    return {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **KEEP_MEMORY}
 
 
 def _workers_at(address: str) -> int:

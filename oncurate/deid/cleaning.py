@@ -26,6 +26,9 @@ class Context:
     retain_uids: bool
 
 
+IN_CHARACTER_SET = frozenset({"LO", "SH", "PN", "UC", *PROSE})
+"""VRs whose values may have characters beyond ASCII (PS3.5 6.1.2.3)."""
+
 VOCABULARIES = {
     **{"vendor": "manufacturer", "model": "model", "kernel": "kernel", "rescale": "rescale_type", "nucleus": "nucleus"},
     **{"tracer": "radiopharmaceutical", "route": "contrast_route"},
@@ -51,13 +54,11 @@ def component(handling: str, value: str, context: Context) -> str:
 
 def cleaned(handling: str, vr: str, value: str, context: Context) -> str:
     """What may stay of a whole value; components that may not stand empty, and none stands empty at the end."""
-    value = values.visible(value)
-    if vr in PROSE:
-        return values.fitted(component(handling, value, context), vr)
-    if "\\" not in value:
-        return values.fitted(component(handling, value, context), vr)
-    parts = [values.fitted(component(handling, values.visible(part), context), vr) for part in value.split("\\")]
-    return "\\".join(parts).rstrip("\\")
+    parts = [values.visible(value)] if vr in PROSE else values.visible(value).split("\\")
+    left = [values.fitted(component(handling, part.strip(), context), vr) for part in parts]
+    if vr not in IN_CHARACTER_SET:
+        left = [part if part.isascii() else "" for part in left]
+    return "\\".join(left).rstrip("\\")
 
 
 def kept(vr: str, value: str, context: Context) -> str:

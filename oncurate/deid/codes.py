@@ -60,6 +60,7 @@ _UNIT_ATOMS = frozenset(
         *("pixels", "voxels", "counts", "ratio", "events", "no", "units"),
     }
 )
+_KIND = re.compile(r" \([a-z ]+\)$")  # SNOMED CT says after each name what kind of thing it is
 _ATOM = re.compile(r"[A-Za-z]+")
 _UNIT_FORM = re.compile(r"[A-Za-z0-9\[\]{}'%/.*^ ()_+-]{1,16}")
 _PUBLIC = {scheme: re.compile(form) for scheme, form in _FORMS.items()}
@@ -81,7 +82,7 @@ def judged(scheme: str, value: str, meaning: str, keys: Keys, harvested: text.Id
     official = _concepts().get((scheme, value))
     said = text.clean(meaning, harvested)
     if official is not None:
-        return scheme, value, meaning if said == meaning else official
+        return scheme, value, meaning if said == meaning else _KIND.sub("", official)
     form = _PUBLIC.get(scheme)
     own = text.fold(value) in harvested.joined
     if form is not None and form.fullmatch(value) and not own:
@@ -100,7 +101,7 @@ def keyed(scheme: str, value: str, keys: Keys) -> str:
 
 
 def _text(item: Dataset, tag: int, encodings: list[str]) -> str | None:
-    element = item.get_item(tag)
+    element = reading.element_of(item, tag)
     if element is None:
         return None
     return visible(reading.text_of(element, encodings) or "")

@@ -69,7 +69,10 @@ class Walk:
         coded: dict[int, str] | None = None
         for tag in sorted(source.keys()):
             place = f"{path}{tag:08X}"
-            element = source.get_item(tag)
+            element = reading.element_of(source, tag)
+            if element is None:
+                self._note(place, REMOVE, "own: parse")
+                continue
             if tag >> 16 & 1:
                 self._private(source, element, out, place, depth, encodings)
                 continue

@@ -5,8 +5,6 @@ Belongs here: which objects are taken, and the order of the steps. Does not belo
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -14,7 +12,7 @@ from oncurate.deid import marks, own, pixels, reading, tables, text
 from oncurate.deid.cleaning import Context
 from oncurate.deid.engine import AuditEntry, Walk
 from oncurate.deid.policy import DeidPolicy, Pixels
-from oncurate.deid.rules import Rules
+from oncurate.deid.rules import rules_of
 from oncurate.errors import Rejection
 from oncurate.identity import Keys
 from oncurate.reasons import Reason
@@ -32,12 +30,6 @@ _UNCLEANABLE = {
 """IODs whose content the engine cannot read, and the attribute that holds it."""
 
 
-@lru_cache(maxsize=8)
-def rules_of(policy: DeidPolicy) -> Rules:
-    """The decisions of a policy, made once a process."""
-    return Rules(policy)
-
-
 def clean_object(
     ds: Dataset, keys: Keys, policy: DeidPolicy, subject: str, *, pixels: Pixels = "kept"
 ) -> tuple[Dataset, tuple[AuditEntry, ...]]:
@@ -46,7 +38,7 @@ def clean_object(
     `ds` is left as it is, but for values that pydicom converts when they are looked at. `subject` is the subject's
     keyed name (`Keys.subject_id`): it becomes PatientID and PatientName and keys the date shift. `pixels` says what
     the caller did with the pixels of `ds`. Raises `Rejection`: UNKNOWN_SOP_CLASS, UNSUPPORTED_KIND, DICOMDIR,
-    UNSUPPORTED_SYNTAX, BURNED_IN_ANNOTATION, MISSING_IDENTITY, and what damaged pixel data gives.
+    UNSUPPORTED_SYNTAX, BURNED_IN_ANNOTATION, MISSING_IDENTITY, BROKEN_HEADER, and what damaged pixel data gives.
     """
     iod = _accepted(ds)
     syntax = _syntax_of(ds)
@@ -62,6 +54,8 @@ def clean_object(
     )
     walk = Walk(decisions, context, iod, syntax)
     out = walk.root(ds)
+    if not (reading.first_text(out, _SOP_CLASS) and reading.first_text(out, _SOP_INSTANCE)):
+        raise Rejection(Reason.BROKEN_HEADER, "SOPClassUID, SOPInstanceUID")
     for tag in (0x00100010, 0x00100020):
         out[tag] = reading.typed(tag, "PN" if tag == 0x00100010 else "LO", subject)
     marks.mark(out, policy, pixels)

@@ -32,6 +32,14 @@ _DELIMITERS = {0x5C, 0x5E, 0x3D}
 _ESCAPE = b"\x1b"
 
 
+def element_of(ds: Dataset, tag: int) -> Element | None:
+    """The element as it stands; None if there is none, or its bytes cannot be had."""
+    try:
+        return ds.get_item(tag)
+    except PARSE_ERRORS:
+        return None
+
+
 def encodings_of(ds: Dataset, outer: list[str]) -> list[str]:
     """The Python names of the character sets of a data set; those around it where it names none."""
     try:
@@ -121,10 +129,7 @@ def integer(ds: Dataset, tag: int, default: int = 0) -> int:
 
 def first_text(ds: Dataset, tag: int) -> str:
     """The first component of a text element, without padding; "" where there is none."""
-    try:
-        element = ds.get_item(tag)
-    except PARSE_ERRORS:
-        return ""
+    element = element_of(ds, tag)
     if element is None:
         return ""
     found: str | None = text_of(element, ["latin-1"])

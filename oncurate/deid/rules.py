@@ -10,6 +10,7 @@ Mixed codes are resolved by the attribute's Type in its IOD: 1 a dummy, 2 empty,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydicom.datadict import DicomDictionary, keyword_for_tag
@@ -33,6 +34,7 @@ SUBJECT_TAGS = frozenset({0x00100010, 0x00100020})
 
 DOCUMENTED = "E.1-1"
 SCRUB = "scrub"
+UNKNOWN = "own: unknown"
 
 _REFERENCES = "U*"
 _PERSONAL_DATES = frozenset({0x00100030, 0x00100033, 0x00100034, 0x00100035, 0x001021D0, 0x0040A13A})
@@ -67,7 +69,9 @@ class Rules:
         key = (tag, iod if parent is None else "", parent)
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._make(tag, iod, parent)
+            made = self._make(tag, iod, parent)
+            if made.rule != UNKNOWN:  # of those there are as many as a hostile file likes
+                self._made[key] = made
         return made
 
     def _make(self, tag: int, iod: str, parent: str | None) -> Decision:
@@ -85,7 +89,7 @@ class Rules:
             return self._listed(row, number, tag)
         entry = DicomDictionary.get(tag)
         if entry is None or not keyword:
-            return _removed("", "own: unknown", "not in the installed edition of the standard's dictionary")
+            return _removed("", UNKNOWN, "not in the installed edition of the standard's dictionary")
         return self._unlisted(keyword, entry[0], number)
 
     def _graphics(self, group: int, element: int) -> Decision:
@@ -97,7 +101,7 @@ class Rules:
         entry = DicomDictionary.get(0x60000000 | element)
         vr = entry[0] if entry else _overlay_vr(element)
         if not vr:
-            return _removed("", "own: unknown", "not in the installed edition of the standard's dictionary")
+            return _removed("", UNKNOWN, "not in the installed edition of the standard's dictionary")
         if element == _OVERLAY_DATA:
             return Decision(CLEAN, vr, "binary", REMOVE, "E.1-1 clean_graphics", "an outline of a region of interest")
         return by_vr(vr, 3, self, "own: overlay", "belongs to an outline of a region of interest")
@@ -151,6 +155,12 @@ class Rules:
                 return Decision(gone, vr, _handling(vr), gone, rule, addition.why)
             return Decision(CLEAN, vr, addition.handling, gone, rule, addition.why)
         return by_vr(vr, number, self, "", "")
+
+
+@lru_cache(maxsize=8)
+def rules_of(policy: DeidPolicy) -> Rules:
+    """The decisions of a policy, made once a process."""
+    return Rules(policy)
 
 
 RETAINED_TEXT = frozenset({"retain_device_identity", "retain_institution_identity", "retain_patient_characteristics"})

@@ -115,7 +115,10 @@ def _codestream(data: bytes) -> bytes:
         if marker == _EOC:
             break
         if marker == _SOD:
-            at = part_end or _last_end(out)
+            end, part_end = part_end or _last_end(out), 0
+            if end <= at:
+                raise _undecodable("JPEG 2000")
+            at = end
             continue
         if marker < 0xFF00 or length < 2:
             raise _undecodable("JPEG 2000")

@@ -35,6 +35,7 @@ _PIECE = re.compile(r"[wW]/[wW][oO](?![^\W_])|[^\W\d_](?:[./][^\W\d_])+(?![^\W_]
 _WORD = re.compile(r"[^\W_]+")
 _SEPARATOR = re.compile(r"[ _\-+/.,*:;()=&]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{1,2})?")
+_TENTHS = re.compile(r"[0-9]{1,2}[.,][0-9]")
 _INITIALS = re.compile(r"[./]")
 _SUBWORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _SPELT = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ł": "l"})
@@ -114,8 +115,10 @@ def clean(value: str, harvested: Identifiers = NOBODY) -> str:
         return ""
     folded = [fold(piece.group()) for piece in pieces]
     kept = [_passes(piece.group(), form) for piece, form in zip(pieces, folded, strict=True)]
-    _admit_numbers(folded, kept)
+    numbers = _admit_numbers(folded, kept)
     _take_out(folded, kept, harvested)
+    for index in numbers:
+        kept[index] = kept[index] and kept[index + 1]
     out: list[str] = []
     last = -2
     for index, piece in enumerate(pieces):
@@ -168,13 +171,14 @@ def _take_out(folded: list[str], kept: list[bool], harvested: Identifiers) -> No
                 kept[start : end + 1] = [False] * (end + 1 - start)
 
 
-def _admit_numbers(folded: list[str], kept: list[bool]) -> None:
-    """A number stays before a unit, and before a kernel with one decimal ("5.0 B30f")."""
+def _admit_numbers(folded: list[str], kept: list[bool]) -> list[int]:
+    """Keeps a number before a unit, and before a kernel with one decimal ("5.0 B30f"); their indices."""
+    admitted = []
     for index, (form, after) in enumerate(pairwise(folded)):
-        if _NUMBER.fullmatch(form) and (
-            after in _units() or (re.fullmatch(r"[0-9]{1,2}[.,][0-9]", form) and _is_kernel(after))
-        ):
+        if _NUMBER.fullmatch(form) and (after in _units() or (_TENTHS.fullmatch(form) and _is_kernel(after))):
             kept[index] = kept[index + 1] = True
+            admitted.append(index)
+    return admitted
 
 
 @lru_cache(maxsize=1 << 14)

@@ -34,9 +34,9 @@ LONGEST = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240}
 NUMBER_CHARACTERS = 32
 """Characters of a decimal string. PS3.5 allows 16; scanners write more, nobody writes so many."""
 
-_ONE = rb" *[-+]?(?:[0-9]{1,%d}\.?[0-9]{0,%d}|\.[0-9]{1,%d})(?:[eE][-+]?[0-9]{1,3})? *"
+_ONE = rb" *+[-+]?(?:[0-9]{1,%d}\.?[0-9]{0,%d}|\.[0-9]{1,%d})(?:[eE][-+]?[0-9]{1,3})? *+"
 _DECIMAL = _ONE % ((NUMBER_CHARACTERS,) * 3)
-NUMBERS = re.compile(rb"(?:%s)?(?:\\(?:%s)?)*[ \0]*" % (_DECIMAL, _DECIMAL))
+NUMBERS = re.compile(rb"(?:%s)?(?:\\(?:%s)?)*+[ \0]*+" % (_DECIMAL, _DECIMAL))
 """Bytes of a DS or IS value with any number of components, up to the padding."""
 
 TIME = re.compile(r"(?:[01][0-9]|2[0-3])(?::?[0-5][0-9](?::?(?:[0-5][0-9]|60)(?:\.[0-9]{1,6})?)?)?")

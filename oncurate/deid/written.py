@@ -18,8 +18,8 @@ from pydicom.filewriter import dcmwrite
 from oncurate import __version__, allowlist, leaks
 from oncurate.deid import codes, own, text, values
 from oncurate.deid.marks import METHOD
-from oncurate.deid.policy import DATE_MARKS, OPTION_CODES, PROFILE
-from oncurate.deid.rules import Rules
+from oncurate.deid.policy import DATE_MARKS, OPTION_CODES, PROFILE, DeidPolicy
+from oncurate.deid.rules import rules_of
 
 IMPLEMENTATION_UID = "2.25.252538534843443007662895190849404150148"
 """Implementation Class UID (0002,0012) of the engine: a random one (PS3.5 B.2)."""
@@ -60,15 +60,15 @@ def write(ds: Dataset) -> bytes:
     return stream.getvalue()
 
 
-def source_identifiers(ds: Dataset, decisions: Rules) -> frozenset[str]:
+def source_identifiers(ds: Dataset, policy: DeidPolicy) -> frozenset[str]:
     """What of a source must not be in what was written: who is named, and all other identifying text and UIDs.
 
     Values that consist of words of the vocabulary identify nobody, and what the policy keeps is not looked for.
     """
-    named = own.harvest(ds, decisions)
-    if decisions.policy.retain_uids or decisions.policy.retain_device_identity:
+    named = own.harvest(ds, rules_of(policy))
+    if policy.retain_uids or policy.retain_device_identity:
         return named
-    if decisions.policy.retain_institution_identity or decisions.policy.dates == "full":
+    if policy.retain_institution_identity or policy.dates == "full":
         return named
     return named | {value for value in leaks.harvest(ds) if not _is_public(value)}
 

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from oncurate import deid
-from oncurate.deid import objects, rules, tables
+from oncurate.deid import rules, structured, tables, values
 from oncurate.deid.policy import OPTION_CODES, DeidPolicy
 from oncurate.identity import Keys
 from tests import phantoms
@@ -157,4 +157,28 @@ def test_types_differ_by_iod_and_by_sequence() -> None:
 def test_policies_are_strict_and_their_rules_are_made_once() -> None:
     with pytest.raises(ValueError):
         DeidPolicy(unknown=True)
-    assert objects.rules_of(DeidPolicy()) is objects.rules_of(DeidPolicy())
+    assert rules.rules_of(DeidPolicy()) is rules.rules_of(DeidPolicy())
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_row_of_the_content_table_is_applied(name: str) -> None:
+    options = POLICIES[name].options()
+    for (scheme, code, kind), row in tables.content().items():
+        concept, item = Dataset(), Dataset()
+        concept.CodeValue, concept.CodingSchemeDesignator = code, scheme
+        item.ValueType, item.ConceptNameCodeSequence = kind, Sequence([concept])
+        codes = {c for n, c in row.options.items() if n in options}
+        dummy = "C" if kind in ("IMAGE", "COMPOSITE", "WAVEFORM", "UIDREF") else "D"  # another UID is a dummy
+        basic = "X" if row.basic.startswith("X") else dummy
+        found = structured.verdict(item, options)
+        assert found is not None
+        assert found[0] == ("C" if "C" in codes else "K" if "K" in codes else basic), row.meaning
+
+
+def test_other_items_are_no_business_of_the_content_table() -> None:
+    assert structured.verdict(Dataset(), frozenset()) is None
+
+
+@pytest.mark.parametrize("raw", [b" " * 100_000 + b"x", b"1" * 100_000, b"1\\" * 100_000 + b"x", b"1 " * 50_000])
+def test_hostile_numbers_are_judged_in_no_time(raw: bytes) -> None:
+    assert values.NUMBERS.fullmatch(raw) is None
