@@ -24,7 +24,6 @@ from oncurate.errors import StoreUnreachable
 START_SECONDS = 120
 """A first start makes and migrates a database, which takes 6-16 s on two cores; slow machines get more."""
 STOP_SECONDS = 15
-APPLICATION = "prefect.server.api.server:create_app"
 EPHEMERAL = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
 """What Prefect sets for a server that only its own run uses: no UI, and only the services that recording runs needs."""
 
@@ -45,8 +44,7 @@ class ApiServer:
         return f"http://127.0.0.1:{self._port}/api"
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "uvicorn", "--factory", APPLICATION]
-        command += ["--host", "127.0.0.1", "--port", str(self._port), "--log-level", "error", "--lifespan", "on"]
+        command = [sys.executable, "-m", "flows.api_process", str(self._port)]
         self._process = subprocess.Popen(
             command,
             env={**os.environ, **EPHEMERAL},

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from oncurate import tables
 from oncurate.errors import OncurateError, StoreUnreachable
+from oncurate.garbage import relax
 from oncurate.guard import guarded
 from oncurate.provider import Provider, read
 from oncurate.reasons import Reason
@@ -48,6 +49,7 @@ def main() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    relax()
     try:
         guarded("a defect of ours", app)()
     except OncurateError as error:

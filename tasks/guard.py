@@ -6,7 +6,6 @@ Belongs here: the task decorator. Does not belong here: what a stage does, or ke
 from __future__ import annotations
 
 import functools
-import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,24 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from oncurate.errors import OncurateError, StoreUnreachable
+from oncurate.garbage import settle
 from oncurate.guard import guarded
 from oncurate.headers import quiet
 
 RETRIES = 2
 """Further tries of a batch whose store failed; each store call has tried several times itself before that."""
-
-
-GARBAGE_THRESHOLD = 50_000
-"""New container objects before a look for cyclic garbage; Python's 700 costs a run that makes records 4 % of its CPU.
-"""
-
-
-@functools.cache
-def _settle() -> None:
-    """Once a process: what imports made stays for good, and records are not cyclic, so look for garbage less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def settled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +28,7 @@ def settled(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         quiet()
-        _settle()
+        settle()
         return function(*args, **kwargs)
 
     return run
