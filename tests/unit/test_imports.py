@@ -42,7 +42,8 @@ def test_folder_imports_only_what_it_may(folder: str) -> None:
 
 def test_domain_loads_without_any_engine() -> None:
     """Importing every module of the domain pulls in no orchestrator, directly or through another package."""
-    modules = [f"oncurate.{p.stem}" for p in (ROOT / "oncurate").glob("*.py") if p.stem != "__init__"]
+    files = [path for path in (ROOT / "oncurate").glob("**/*.py") if path.stem != "__init__"]
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]
     code = (
         "import sys, importlib\n"
         f"for m in {modules!r}: importlib.import_module(m)\n"
