@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import dask.config
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -20,10 +21,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.api import ApiServer
 from oncurate.errors import StoreUnreachable, UsageError
 
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_ARENA_MAX": "1"}
-"""glibc settings of the workers: memory of one volume is kept for the next. Given back and taken anew, it has to be
-zeroed by the kernel each time, which cost more CPU than the resampling itself (`python -m benchmarks chain`, system s).
-A worker so keeps what its largest volume needed until the run ends."""
+KEPT_BYTES = 2 << 30
+KEPT_SHARE = 0.25
+"""A worker keeps up to so much free memory, and up to this share of its part of the machine's, from one volume to the
+next. Given back and taken anew, it has to be zeroed by the kernel each time, which cost more CPU than the resampling
+itself (`python -m benchmarks chain`, system s)."""
 
 DRAIN_SECONDS = 10
 """For the last events and log lines to reach the server before it stops."""
@@ -62,9 +64,10 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
     count = workers or len(os.sched_getaffinity(0))
     # The worker's sampling profiler calls sys._current_frames every 10 ms, which can deadlock a busy process
     # (CPython gh-106883, mended in later releases than some that we run on): a run then hangs for ever.
-    dask.config.set(
-        {"distributed.worker.profile.enabled": False, "distributed.nanny.pre-spawn-environ": _environment()}
-    )
+    # A worker above its memory mark would wait for memory that it keeps on purpose, and it holds no results to spill.
+    memory = {f"distributed.worker.memory.{mark}": False for mark in ("target", "spill", "pause")}
+    environment = {"distributed.nanny.pre-spawn-environ": _environment(count)}
+    dask.config.set({"distributed.worker.profile.enabled": False, **memory, **environment})
     with LocalCluster(
         n_workers=count,
         threads_per_worker=1,
@@ -75,9 +78,11 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
         yield cluster.scheduler_address, count
 
 
-def _environment() -> dict[str, str]:
-    """What the workers' processes start with."""
-    return {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **KEEP_MEMORY}
+def _environment(workers: int) -> dict[str, str]:
+    """What the workers' processes start with: glibc's settings by which freed memory stays in one heap of theirs."""
+    kept = min(KEPT_BYTES, int(KEPT_SHARE * MEMORY_LIMIT / workers))
+    malloc = {"MALLOC_MMAP_MAX_": "0", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(kept)}
+    return {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **malloc}
 
 
 def _workers_at(address: str) -> int:
