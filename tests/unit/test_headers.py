@@ -12,11 +12,17 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    BreastTomosynthesisImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
 
 from oncurate import part10
 from oncurate.errors import Rejection
 from oncurate.headers import read_instance
+from oncurate.plan import plan_series
 from oncurate.reasons import Reason
 from oncurate.records import Instance
 from tests import phantoms
@@ -207,3 +213,14 @@ def test_ultrasound_spacing_comes_from_its_regions(tmp_path: Path) -> None:
     found = instance(phantoms.planar(tmp_path, modality="US", spacing=(0.2, 0.3)).read_bytes())
     assert found.frames[0].spacing == pytest.approx((0.2, 0.3))
     assert found.frames[0].keys["spacing_source"] == "PhysicalDelta"
+
+
+def test_a_tomosynthesis_is_a_volume_of_its_frames(tmp_path: Path) -> None:
+    path = phantoms.enhanced_ct(tmp_path, slices=5, step=1.0, Modality="MG")
+    ds = phantoms.read(path)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = BreastTomosynthesisImageStorage
+    series, refused = plan_series([instance(ds)], lambda i: i.object)
+    assert not refused
+    assert series is not None
+    [volume] = series.volumes
+    assert (series.Modality, volume.kind, volume.geometry.shape[2], len(volume.repetitions)) == ("MG", "volume", 5, 1)
