@@ -67,7 +67,10 @@ def main() -> None:
             for process in reversed(started):
                 process.terminate()
             for process in started:
-                process.wait(timeout=30)
+                try:
+                    process.wait(timeout=15)
+                except subprocess.TimeoutExpired:  # a worker may wait for a run that hangs
+                    process.kill()
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
