@@ -25,7 +25,7 @@ from oncurate.pixels import digest
 from oncurate.plan import plan_series
 from oncurate.policies import GeometryPolicy
 from oncurate.reasons import Reason
-from oncurate.records import CohortVolume, Instance, Outcome, PixelFormat, PixelLocator, PlannedVolume
+from oncurate.records import CohortVolume, Instance, Outcome, PixelFormat, PlannedVolume
 
 _CATALOGUE = "CATALOG.csv"
 _MODALITIES = frozenset(
@@ -99,7 +99,7 @@ def curate(files: Iterable[Path], policy: GeometryPolicy | None = None) -> Curat
         try:
             instances.append(read(path))
         except Rejection as refusal:
-            outcomes.append(outcome(str(path), "index", refusal))
+            outcomes.append(Outcome.refused(str(path), "index", refusal.reason, refusal.detail))
     return curate_instances(instances, outcomes, policy)
 
 
@@ -110,7 +110,9 @@ def curate_instances(
     outcomes = list(refused)
     if len({(i.PatientID, i.IssuerOfPatientID, i.StudyInstanceUID) for i in instances}) > 1:
         refusal = Rejection(Reason.INCONSISTENT_IDENTITY)
-        return Curated([], outcomes + [outcome(i.source_path, "index", refusal) for i in instances])
+        return Curated(
+            [], outcomes + [Outcome.refused(i.source_path, "index", refusal.reason, refusal.detail) for i in instances]
+        )
     if not instances:
         return Curated([], outcomes)
     volumes, more = _plan_and_convert(instances, policy)
@@ -133,23 +135,12 @@ def read(path: Path) -> Instance:
         )
 
 
-def locator(instance: Instance) -> PixelLocator:
-    """Where an instance's pixels are."""
-    return PixelLocator(
-        object=instance.object,
-        url=instance.url,
-        bytes=instance.bytes,
-        offset=instance.offset,
-        format=instance.format,
-    )
-
-
 def _plan_and_convert(
     instances: Sequence[Instance], policy: GeometryPolicy | None
 ) -> tuple[list[tuple[PlannedVolume, Image]], list[Outcome]]:
     """The volumes of one series, as they read back, and an outcome for every file that is in none."""
-    series, outcomes = plan_series(instances, lambda i: digest(locator(i), Path(i.url).read_bytes()), policy)
-    locators = {i.object: locator(i) for i in instances}
+    series, outcomes = plan_series(instances, lambda i: digest(i.locator, Path(i.url).read_bytes()), policy)
+    locators = {i.object: i.locator for i in instances}
     paths = {i.object: i.source_path for i in instances}
     volumes = []
     for planned in series.volumes if series else ():
@@ -157,12 +148,10 @@ def _plan_and_convert(
         try:
             image, *_ = convert(wrapped, series.Modality, locators, lambda url: Path(url).read_bytes())
         except Rejection as refusal:
-            outcomes += [outcome(path, "convert", refusal) for path in {paths[s.object] for s in planned.slices}]
+            outcomes += [
+                Outcome.refused(path, "convert", refusal.reason, refusal.detail)
+                for path in {paths[s.object] for s in planned.slices}
+            ]
         else:
             volumes.append((planned, nifti.read(nifti.write(image))))
     return volumes, outcomes
-
-
-def outcome(key: str, stage: str, refusal: Rejection) -> Outcome:
-    """The outcome of a refusal."""
-    return Outcome(key=key, stage=stage, state=refusal.reason.state, reason=refusal.reason, detail=refusal.detail)

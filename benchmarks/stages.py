@@ -21,7 +21,6 @@ from oncurate.image import Image
 from oncurate.pixels import decode_frames
 from oncurate.profiles import load
 from oncurate.records import Instance, PixelLocator
-from tasks.index import locator_of
 from tests import phantoms
 
 SLICES, SIDE = 200, 512
@@ -53,7 +52,7 @@ def _steps(files: list[Path]) -> list[dict[str, object]]:
         return result
 
     instances = step("read headers", len(files), "headers/s", lambda: [_instance(path) for path in files])
-    locators = [locator_of(instance) for instance in instances]
+    locators = [instance.locator for instance in instances]
     image = step("read, decode, stack", megabytes, "MB/s", lambda: _image(locators, files))
     size = image.array.nbytes / 1e6
     profile = load().by_name["CT"]

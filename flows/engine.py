@@ -13,19 +13,12 @@ from urllib.parse import urlsplit
 
 import dask.config
 from distributed import Client, LocalCluster
-from distributed.system import MEMORY_LIMIT
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.api import ApiServer
 from oncurate.errors import StoreUnreachable, UsageError
-
-KEPT_BYTES = 2 << 30
-KEPT_SHARE = 0.25
-"""A worker keeps up to so much free memory, and up to this share of its part of the machine's, from one volume to the
-next. Given back and taken anew, it has to be zeroed by the kernel each time, which cost more CPU than the resampling
-itself (`python -m benchmarks chain`, system s)."""
 
 DRAIN_SECONDS = 10
 """For the last events and log lines to reach the server before it stops."""
@@ -64,10 +57,7 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
     count = workers or len(os.sched_getaffinity(0))
     # The worker's sampling profiler calls sys._current_frames every 10 ms, which can deadlock a busy process
     # (CPython gh-106883, mended in later releases than some that we run on): a run then hangs for ever.
-    # A worker above its memory mark would wait for memory that it keeps on purpose, and it holds no results to spill.
-    memory = {f"distributed.worker.memory.{mark}": False for mark in ("target", "spill", "pause")}
-    environment = {"distributed.nanny.pre-spawn-environ": _environment(count)}
-    dask.config.set({"distributed.worker.profile.enabled": False, **memory, **environment})
+    dask.config.set({"distributed.worker.profile.enabled": False})
     with LocalCluster(
         n_workers=count,
         threads_per_worker=1,
@@ -76,13 +66,6 @@ def dask_cluster(address: str | None, workers: int | None = None) -> Iterator[tu
         silence_logs=logging.CRITICAL,
     ) as cluster:
         yield cluster.scheduler_address, count
-
-
-def _environment(workers: int) -> dict[str, str]:
-    """What the workers' processes start with: glibc's settings by which freed memory stays in one heap of theirs."""
-    kept = min(KEPT_BYTES, int(KEPT_SHARE * MEMORY_LIMIT / workers))
-    malloc = {"MALLOC_MMAP_MAX_": "0", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(kept)}
-    return {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **malloc}
 
 
 def _workers_at(address: str) -> int:

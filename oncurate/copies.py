@@ -23,9 +23,7 @@ PixelDigest = Callable[[Instance], str | None]
 
 def refused(instances: Iterable[Instance], reason: Reason, detail: str = "") -> list[Outcome]:
     """An outcome for each file."""
-    return [
-        Outcome(key=i.source_path, stage=STAGE, state=reason.state, reason=reason, detail=detail) for i in instances
-    ]
+    return [Outcome.refused(i.source_path, STAGE, reason, detail) for i in instances]
 
 
 def resolve(

@@ -115,16 +115,7 @@ def _outcomes(series: SourceSeries, refused: Mapping[int, Rejection]) -> list[Ou
     for index in sorted(refused):
         rejection = refused[index]
         for piece in series.volumes[index].slices:
-            found.setdefault(
-                piece.object,
-                Outcome(
-                    key=piece.object,
-                    stage=STAGE,
-                    state=rejection.reason.state,
-                    reason=rejection.reason,
-                    detail=rejection.detail,
-                ),
-            )
+            found.setdefault(piece.object, Outcome.refused(piece.object, STAGE, rejection.reason, rejection.detail))
     return [found[key] for key in sorted(found)]
 
 

@@ -222,10 +222,7 @@ def _settle(planned: list[_Planned]) -> tuple[list[_Planned], list[Outcome]]:
                 for path in part.paths:
                     why.setdefault(path, rejection)
     rest = [p for p in planned if not any(path in why for path in p.paths)]
-    outcomes = [
-        Outcome(key=path, stage=copies.STAGE, state=r.reason.state, reason=r.reason, detail=r.detail)
-        for path, r in why.items()
-    ]
+    outcomes = [Outcome.refused(path, copies.STAGE, r.reason, r.detail) for path, r in why.items()]
     return rest, outcomes
 
 

@@ -9,7 +9,7 @@ the latter. Positions and directions are DICOM patient coordinates (LPS, mm) unt
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -109,6 +109,11 @@ class Instance(Record):
     frames: tuple[Frame, ...]
     attributes: dict[str, Any]
     identifiers: tuple[str, ...]  # identifying values of the header, to be searched for in what was written
+
+    @property
+    def locator(self) -> PixelLocator:
+        """Where its pixels are."""
+        return PixelLocator(object=self.object, url=self.url, bytes=self.bytes, offset=self.offset, format=self.format)
 
 
 class Geometry(Record):
@@ -231,6 +236,11 @@ class Outcome(Record):
     state: State
     reason: Reason | None = None
     detail: str = ""
+
+    @classmethod
+    def refused(cls, key: str, stage: str, reason: Reason, detail: str = "") -> Self:
+        """The outcome of a refusal."""
+        return cls(key=key, stage=stage, state=reason.state, reason=reason, detail=detail)
 
 
 class GridImage(Record):

@@ -27,7 +27,4 @@ def check_gate(dataset: str, suite: str, table: pa.Table) -> GateReport:
 def refused_rows(report: GateReport, stage: str) -> list[Outcome]:
     """An outcome for each row that the gate sends to quarantine; its detail is the expectation's id."""
     reason = Reason(f"gate_{report.suite}")
-    return [
-        Outcome(key=key[0], stage=stage, state=reason.state, reason=reason, detail=expectation)
-        for key, expectation in report.quarantined
-    ]
+    return [Outcome.refused(key[0], stage, reason, expectation) for key, expectation in report.quarantined]

@@ -101,10 +101,10 @@ def header_batch(provider: Provider, batch: str, number: int, total: int) -> Par
                     harvest=leaks.harvest,
                 )
         except Rejection as refusal:
-            outcomes.append(refused(source_path, STAGE, refusal))
+            outcomes.append(Outcome.refused(source_path, STAGE, refusal.reason, refusal.detail))
             continue
         except FileNotFoundError:
-            outcomes.append(refused(source_path, STAGE, Rejection(Reason.UNREADABLE_FILE, "gone since it was listed")))
+            outcomes.append(Outcome.refused(source_path, STAGE, Reason.UNREADABLE_FILE, "gone since it was listed"))
             continue
         instances.append(instance)
         rows.append(header_row(instance))
@@ -136,17 +136,11 @@ def inconsistent(rows: Iterable[Mapping[str, str]]) -> list[Outcome]:
     for row in rows:
         series[row["SeriesInstanceUID"]].add(row["series"])
         patients[row["StudyInstanceUID"]].add(row["patient"])
-    refusal = Rejection(Reason.INCONSISTENT_IDENTITY)
     return [
-        refused(row["source_path"], STAGE, refusal)
+        Outcome.refused(row["source_path"], STAGE, Reason.INCONSISTENT_IDENTITY)
         for row in rows
         if len(series[row["SeriesInstanceUID"]]) > 1 or len(patients[row["StudyInstanceUID"]]) > 1
     ]
-
-
-def refused(key: str, stage: str, refusal: Rejection) -> Outcome:
-    """The outcome of a refusal."""
-    return Outcome(key=key, stage=stage, state=refusal.reason.state, reason=refusal.reason, detail=refusal.detail)
 
 
 def write_plan_batches(
@@ -200,7 +194,7 @@ def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
         outcomes.extend(refusals)
         used = {s.object for v in planned.volumes for s in v.slices} if planned else set()
         members = [i for i in instances if i.object in used and i.source_path not in {o.key for o in refusals}]
-        locators.extend(locator_of(i) for i in members)
+        locators.extend(i.locator for i in members)
         if planned is not None and planned.volumes:
             series.append(planned)
             rows.append(_series_row(key, instances, planned, len(members), len(refusals)))
@@ -208,17 +202,6 @@ def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
     links = {"series": {series_key(s): sorted({x.object for v in s.volumes for x in v.slices}) for s in series}}
     return zone.save(
         store, part, Planned(series=tuple(series)), Rows(rows=tuple(rows), outcomes=tuple(outcomes), links=links)
-    )
-
-
-def locator_of(instance: Instance) -> PixelLocator:
-    """Where an instance's pixels are."""
-    return PixelLocator(
-        object=instance.object,
-        url=instance.url,
-        bytes=instance.bytes,
-        offset=instance.offset,
-        format=instance.format,
     )
 
 
@@ -231,7 +214,7 @@ class PixelDigests:
     def __call__(self, instance: Instance) -> str | None:
         if instance.object not in self._known:
             try:
-                self._known[instance.object] = pixels.digest(locator_of(instance), read_object(instance.url))
+                self._known[instance.object] = pixels.digest(instance.locator, read_object(instance.url))
             except Rejection:
                 self._known[instance.object] = None
         return self._known[instance.object]

@@ -16,7 +16,6 @@ from oncurate.records import CohortSeries, CohortVolume, Outcome
 from oncurate.store import Store
 from tasks import zone
 from tasks.deidentify import Cohort
-from tasks.index import refused
 from tasks.zone import Part, Rows
 
 Work = Callable[[Store, str, CohortSeries, CohortVolume], bytes]
@@ -42,7 +41,7 @@ def run_batch(
             try:
                 record = work(store, folder, series, volume)
             except Rejection as refusal:
-                outcomes.append(refused(volume.volume_id, stage, refusal))
+                outcomes.append(Outcome.refused(volume.volume_id, stage, refusal.reason, refusal.detail))
                 continue
             store.write(zone.staged(f"{folder}/{name}.json"), record)
         done.append({"volume_id": volume.volume_id, name: json.loads(record)})

@@ -5,6 +5,7 @@ Belongs here: encoding arrays and wrapping codestreams, well and badly. Does not
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -21,7 +22,7 @@ from pydicom.pixels import get_encoder
 from pydicom.uid import ExplicitVRLittleEndian
 
 from oncurate.headers import read_instance
-from oncurate.records import PixelLocator
+from oncurate.records import Instance
 from tests import phantoms
 
 JPEG = "1.2.840.10008.1.2.4."
@@ -233,15 +234,21 @@ def extended(ds: Dataset, syntax: str, frames: Sequence[bytes]) -> bytes:
     return wrapped(ds, syntax, value, len(frames))
 
 
-def located(data: bytes) -> PixelLocator:
-    """Where the pixels of a file are, by its header."""
-    found = read_instance(
+def instance_of(data: bytes) -> Instance:
+    """What the header of a file says, without attributes and identifiers."""
+    return read_instance(
         io.BytesIO(data),
-        object="o",
+        object=hashlib.sha256(data).hexdigest(),
         source_path="p",
         url="u",
         size=len(data),
         keywords=frozenset(),
         harvest=lambda _: (),
     )
-    return PixelLocator(object="o", url="u", bytes=len(data), offset=found.offset, format=found.format)
+
+
+def as_bytes(ds: Dataset) -> bytes:
+    """A data set as a Part 10 file."""
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import fidelity_series
-from benchmarks.fidelity_series import Curated, locator
+from benchmarks.fidelity_series import Curated
 from oncurate.errors import Rejection
 from oncurate.records import Instance, Outcome
 
-__all__ = ["Curated", "curate", "locator", "oracle", "raw_sha256", "read", "series_of", "shared_folder"]
+__all__ = ["Curated", "curate", "oracle", "raw_sha256", "read", "series_of", "shared_folder"]
 
 
 def shared_folder() -> Path | None:
@@ -49,7 +49,7 @@ def series_of(root: Path, source: str) -> dict[str, tuple[list[Instance], list[O
             try:
                 found[series.uid][0].append(read(path, root))
             except Rejection as refusal:
-                found[series.uid][1].append(fidelity_series.outcome(str(path), "index", refusal))
+                found[series.uid][1].append(Outcome.refused(str(path), "index", refusal.reason, refusal.detail))
     return found
 
 

@@ -55,7 +55,7 @@ def curate(paths: list[Path], root: Path) -> tuple[Image, SuvScale]:
     (planned,) = series.volumes
     assert planned.suv is not None
     wrapped = CohortVolume(volume_id="x", recipe="x", planned=planned, masked=False)
-    locators = {i.object: chain.locator(i) for i in instances}
+    locators = {i.object: i.locator for i in instances}
     image, *_ = convert(wrapped, series.Modality, locators, lambda url: Path(url).read_bytes())
     return image, planned.suv
 

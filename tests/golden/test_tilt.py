@@ -49,7 +49,7 @@ def test_all_slices_on_one_grid_are_what_dcm2niix_makes_of_them(files: list[Inst
     assert layout.refusal is not None
     assert layout.refusal.detail == "1.08 to 7.00 mm, also tilted by 18.5 degrees"
     ordered = [files[n] for n in layout.order]
-    stored = [decode_frames(chain.locator(i), Path(i.url).read_bytes(), [0])[0] for i in ordered]
+    stored = [decode_frames(i.locator, Path(i.url).read_bytes(), [0])[0] for i in ordered]
     assert {(f.slope, f.intercept) for f in frames} == {(1.0, 0.0)}
     positions = np.array([i.frames[0].position for i in ordered])
     found, geometry, _ = regrid.even_out(np.stack(stored), positions, layout.geometry)
@@ -89,7 +89,7 @@ def test_a_policy_makes_a_volume_of_its_thin_half_that_holds_every_slice(files: 
     assert not outcomes
     assert planned is not None
     assert [(len(v.slices), v.correction) for v in planned.volumes] == [(14, "shear")]
-    locators = {i.object: chain.locator(i) for i in files}
+    locators = {i.object: i.locator for i in files}
     for volume in planned.volumes:
         wrapped = CohortVolume(volume_id="x", recipe="x", planned=volume, masked=False)
         image, *_, steps = convert(wrapped, "CT", locators, lambda url: Path(url).read_bytes())

@@ -25,7 +25,7 @@ YBR = convert_color_space(RGB, "RGB", "YBR_FULL")
 
 
 def decoded(data: bytes, frames: tuple[int, ...] = (0,)) -> list[np.ndarray]:
-    return decoders.decode(encoding.located(data).format, data, frames)
+    return decoders.decode(encoding.instance_of(data).format, data, frames)
 
 
 def refused(data: bytes) -> tuple[Reason, str]:
@@ -216,7 +216,7 @@ def test_lossy_values_beyond_the_stored_bits_are_clipped_not_wrapped() -> None:
 def test_a_stream_that_is_not_as_the_header_says_is_refused(name: str, header: dict[str, int], detail: str) -> None:
     case = next(c for c in encoding.encodings() if c.name == name and c.bits == 16)
     data = encoding.file_of(case)
-    form = encoding.located(data).format.model_copy(update=header)
+    form = encoding.instance_of(data).format.model_copy(update=header)
     with pytest.raises(Rejection) as caught:
         decoders.decode(form, data, [0])
     assert (caught.value.reason, caught.value.detail) == (Reason.PIXEL_DATA_MISMATCH, detail)
@@ -227,7 +227,7 @@ def test_a_stream_that_is_not_as_the_header_says_is_refused(name: str, header: d
 def test_planes_of_another_size_are_refused(syntax: str, rows: int) -> None:
     case = next(c for c in encoding.encodings() if c.syntax == syntax and c.bits == 16)
     data = encoding.file_of(case)
-    form = encoding.located(data).format.model_copy(update={"Rows": rows})
+    form = encoding.instance_of(data).format.model_copy(update={"Rows": rows})
     with pytest.raises(Rejection) as caught:
         decoders.decode(form, data, [0])
     assert caught.value.reason in (Reason.PIXEL_DATA_MISMATCH, Reason.UNDECODABLE)
@@ -273,14 +273,14 @@ def test_frames_of_a_file_in_any_order(extended: bool) -> None:
     ds = encoding.dataset(arrays[0], bits=12)
     value = encoding.items(*(part for f in frames for part in (f[:100], f[100:])))
     data = encoding.extended(ds, f"{J}70", frames) if extended else encoding.wrapped(ds, f"{J}70", value, 3)
-    form = encoding.located(encoding.wrapped(ds, f"{J}70", value)).format.model_copy(update={"NumberOfFrames": 3})
+    form = encoding.instance_of(encoding.wrapped(ds, f"{J}70", value)).format.model_copy(update={"NumberOfFrames": 3})
     np.testing.assert_array_equal(decoders.decode(form, data, [2, 0]), [arrays[2], arrays[0]])
 
 
 def test_native_pixels_under_a_compressed_syntax_are_refused() -> None:
     ds = encoding.dataset(encoding.smooth("u1", 8))
     data = saved(ds)
-    form = encoding.located(data).format.model_copy(update={"TransferSyntaxUID": f"{J}50"})
+    form = encoding.instance_of(data).format.model_copy(update={"TransferSyntaxUID": f"{J}50"})
     with pytest.raises(Rejection) as caught:
         decoders.decode(form, data, [0])
     assert (caught.value.reason, caught.value.detail) == (Reason.UNDECODABLE, "JPEG Baseline (Process 1)")

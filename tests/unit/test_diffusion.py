@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,9 @@ from pydicom.sequence import Sequence as Items
 from oncurate import diffusion
 from oncurate.diffusion import Diffusion, diffusion_of
 from oncurate.functional_groups import headers_of
-from oncurate.headers import read_instance
-from oncurate.records import Frame, Instance
+from oncurate.records import Frame
 from tests import mosaics, phantoms
+from tests.encoding import instance_of
 from tests.golden.chain import shared_folder
 
 PLANES = {
@@ -226,7 +225,7 @@ def test_frames_carry_the_gradient_and_rounded_keys() -> None:
     ds = standard(998.6, VECTOR)
     out = io.BytesIO()
     ds.save_as(out, enforce_file_format=True)
-    [frame] = instance(out.getvalue()).frames
+    [frame] = instance_of(out.getvalue()).frames
     assert frame.gradient == pytest.approx(VECTOR, abs=1e-12)
     assert (frame.keys["b_value"], frame.keys["gradient"]) == (999.0, "0.480\\-0.600\\0.640")
 
@@ -277,18 +276,6 @@ def test_text_files_are_those_of_fsl() -> None:
     assert diffusion.bvecs([], np.eye(4)).shape == (3, 0)
 
 
-def instance(data: bytes) -> Instance:
-    return read_instance(
-        io.BytesIO(data),
-        object=hashlib.sha256(data).hexdigest(),
-        source_path="p",
-        url="u",
-        size=len(data),
-        keywords=frozenset(),
-        harvest=lambda _: (),
-    )
-
-
 DATA = shared_folder()
 REAL = [
     ("neurolabusc+dcm_qa_uih/In/DTI_132225/dti_tra_dir16_PA_rot_SaveBySlc__134057", "neurolabusc+dcm_qa_uih/Ref"),
@@ -316,7 +303,7 @@ def test_real_series_have_the_gradients_of_dcm2niix(folder: str, reference: str)
 
 def _volumes(paths: list[Path]) -> list[Frame]:
     """One frame of every volume, in the order of acquisition."""
-    instances = [instance(path.read_bytes()) for path in paths]
+    instances = [instance_of(path.read_bytes()) for path in paths]
     frames = [f for i in instances for f in (i.frames[:1] if i.format.tiles else i.frames)]
     lowest = min(f.position[2] for f in frames)
     return sorted((f for f in frames if f.position[2] - lowest < 0.1), key=lambda f: f.keys["instance_number"])

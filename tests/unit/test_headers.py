@@ -26,14 +26,9 @@ from oncurate.plan import plan_series
 from oncurate.reasons import Reason
 from oncurate.records import Instance
 from tests import phantoms
+from tests.encoding import as_bytes
 
 KEYWORDS = frozenset({"KVP", "EchoTime", "RadiopharmaceuticalInformationSequence.RadionuclideHalfLife", "ImageType"})
-
-
-def as_bytes(ds: Dataset) -> bytes:
-    out = io.BytesIO()
-    ds.save_as(out, enforce_file_format=True)
-    return out.getvalue()
 
 
 def instance(data: bytes | Dataset, **options: Any) -> Instance:

@@ -28,7 +28,7 @@ SERVE_WITH = "import {0}; import oncurate.decoders as d; d.decode_each = lambda 
 def file_of(frames: int = 1) -> tuple[PixelFormat, bytes]:
     """A file with so many frames, and its format: a CT of many frames would need more of a header to be read."""
     one = encoding.wrapped(encoding.dataset(ARRAY), SYNTAX, encoding.items(FRAME))
-    form = encoding.located(one).format.model_copy(update={"NumberOfFrames": frames})
+    form = encoding.instance_of(one).format.model_copy(update={"NumberOfFrames": frames})
     return form, encoding.wrapped(encoding.dataset(ARRAY), SYNTAX, encoding.items(*[FRAME] * frames))
 
 

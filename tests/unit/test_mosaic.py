@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import defaultdict
 from typing import Any
 
@@ -13,42 +11,23 @@ from pydicom.dataset import Dataset
 
 from oncurate import pixels
 from oncurate.errors import Rejection
-from oncurate.headers import read_instance
 from oncurate.reasons import Reason
-from oncurate.records import Instance, PixelLocator
+from oncurate.records import Instance
 from tests import mosaics, phantoms
+from tests.encoding import as_bytes, instance_of
 from tests.golden.chain import oracle, raw_sha256, shared_folder
 
 CONTENT = phantoms.voxels(7, 8, 6)
 AXIAL_COSINES = tuple(phantoms.AXIAL)
 
 
-def as_bytes(ds: Dataset) -> bytes:
-    out = io.BytesIO()
-    ds.save_as(out, enforce_file_format=True)
-    return out.getvalue()
-
-
-def instance(data: bytes) -> Instance:
-    return read_instance(
-        io.BytesIO(data),
-        object=hashlib.sha256(data).hexdigest(),
-        source_path="m.dcm",
-        url="u",
-        size=len(data),
-        keywords=frozenset(),
-        harvest=lambda _: (),
-    )
-
-
 def tiles(found: Instance, data: bytes) -> list[np.ndarray]:
-    at = PixelLocator(object="o", url="u", bytes=len(data), offset=found.offset, format=found.format)
-    return pixels.decode_frames(at, data, [f.index for f in found.frames])
+    return pixels.decode_frames(found.locator, data, [f.index for f in found.frames])
 
 
 def refused(ds: Dataset) -> tuple[Reason, str]:
     with pytest.raises(Rejection) as caught:
-        instance(as_bytes(ds))
+        instance_of(as_bytes(ds))
     return caught.value.reason, caught.value.detail
 
 
@@ -57,7 +36,7 @@ def refused(ds: Dataset) -> tuple[Reason, str]:
 @pytest.mark.parametrize("count", [7, None])
 def test_every_tile_is_the_slice_it_was_where_it_was(orientation: Any, sign: int, count: int | None) -> None:
     data = as_bytes(mosaics.siemens(CONTENT, orientation=orientation, sign=sign, count=count))
-    found = instance(data)
+    found = instance_of(data)
     assert (found.format.tiles, found.format.frame_size, found.format.NumberOfFrames) == ((8, 6), (8, 6), 1)
     assert (found.format.Rows, found.format.Columns) == (24, 18)
     expected = mosaics.places(7, orientation, 4.0, sign=sign)
@@ -67,7 +46,7 @@ def test_every_tile_is_the_slice_it_was_where_it_was(orientation: Any, sign: int
 
 
 def test_tiles_of_one_file_share_their_keys_and_those_of_another_do_not() -> None:
-    files = [instance(as_bytes(mosaics.siemens(CONTENT, number=n, AcquisitionNumber=n))) for n in (4, 5)]
+    files = [instance_of(as_bytes(mosaics.siemens(CONTENT, number=n, AcquisitionNumber=n))) for n in (4, 5)]
     keys = [{tuple(sorted(f.keys.items())) for f in found.frames} for found in files]
     assert [len(k) for k in keys] == [1, 1]
     assert keys[0] != keys[1]
@@ -77,25 +56,24 @@ def test_tiles_of_one_file_share_their_keys_and_those_of_another_do_not() -> Non
 
 def test_the_digest_is_over_the_image_as_stored() -> None:
     data = as_bytes(mosaics.siemens(CONTENT))
-    found = instance(data)
-    at = PixelLocator(object="o", url="u", bytes=len(data), offset=found.offset, format=found.format)
-    whole = at.model_copy(update={"format": found.format.model_copy(update={"tiles": None})})
-    assert pixels.digest(at, data) == pixels.digest(whole, data) is not None
+    found = instance_of(data)
+    whole = found.locator.model_copy(update={"format": found.format.model_copy(update={"tiles": None})})
+    assert pixels.digest(found.locator, data) == pixels.digest(whole, data) is not None
 
 
 def test_the_step_comes_from_the_protocol_where_the_header_has_none() -> None:
-    found = instance(as_bytes(mosaics.siemens(CONTENT, SpacingBetweenSlices=None)))
+    found = instance_of(as_bytes(mosaics.siemens(CONTENT, SpacingBetweenSlices=None)))
     np.testing.assert_allclose([f.position for f in found.frames], mosaics.places(7, mosaics.OBLIQUE, 4.0), atol=1e-5)
 
 
 def test_without_a_protocol_the_header_is_believed() -> None:
-    found = instance(as_bytes(mosaics.siemens(CONTENT, centres=[])))
+    found = instance_of(as_bytes(mosaics.siemens(CONTENT, centres=[])))
     np.testing.assert_allclose(found.frames[6].position, mosaics.places(7, mosaics.OBLIQUE, 4.0)[6], atol=1e-6)
 
 
 def test_a_volume_that_was_moved_after_planning_is_believed() -> None:
     planned = mosaics.places(7, AXIAL_COSINES, 4.0) + np.array([9.0, 8.0, 1.5])
-    found = instance(as_bytes(mosaics.siemens(CONTENT, orientation=AXIAL_COSINES, centres=planned)))
+    found = instance_of(as_bytes(mosaics.siemens(CONTENT, orientation=AXIAL_COSINES, centres=planned)))
     assert len(found.frames) == 7
 
 
@@ -143,7 +121,7 @@ def test_a_mosaic_of_several_frames_or_another_vendor_is_refused() -> None:
 def test_united_imaging_places_every_tile_and_leaves_out_empty_rows(slices: int) -> None:
     content, positions = CONTENT[:slices], mosaics.places(slices, mosaics.OBLIQUE, 5.0)
     data = as_bytes(mosaics.vframe(content, positions))
-    found = instance(data)
+    found = instance_of(data)
     assert found.format.tiles == (8, 6)
     np.testing.assert_allclose([f.position for f in found.frames], positions, atol=1e-6)
     np.testing.assert_array_equal(tiles(found, data), content)
@@ -181,7 +159,7 @@ def test_real_mosaics_are_those_of_dcm2niix(folder: str, name: str) -> None:
     for path in sorted((DATA / "data" / folder).iterdir()):
         data = path.read_bytes()
         if path.suffix != ".txt":
-            found = instance(data)
+            found = instance_of(data)
             keys = found.frames[0].keys
             by_echo[keys.get("echo_time")].append((keys["instance_number"], found, data))
     echoes = sorted(by_echo)

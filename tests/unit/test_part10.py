@@ -41,7 +41,7 @@ def test_deflated_files_are_read_with_a_zlib_header_and_a_wrong_group_length(
     window: int, group_length: int | None
 ) -> None:
     data = deflated(window, group_length=group_length)
-    [found] = pixels.decode_frames(encoding.located(data), data, [0])
+    [found] = pixels.decode_frames(encoding.instance_of(data).locator, data, [0])
     np.testing.assert_array_equal(found, ARRAY)
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_deflated_is_refused_and_other_files_are_left_alone() -> Non
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"])
 def test_deflated_jpip_is_refused_by_name(syntax: str) -> None:
     with pytest.raises(Rejection) as caught:
-        encoding.located(deflated(syntax=syntax))
+        encoding.instance_of(deflated(syntax=syntax))
     assert caught.value.reason is Reason.UNSUPPORTED_SYNTAX
     assert caught.value.detail.startswith("JPIP")
     assert caught.value.detail.endswith("Deflate")

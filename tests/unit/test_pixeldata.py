@@ -21,13 +21,13 @@ def compressed(*parts: bytes, frames: int = 1) -> bytes:
 
 def refused(data: bytes) -> tuple[Reason, str]:
     with pytest.raises(Rejection) as caught:
-        encoding.located(data)
+        encoding.instance_of(data)
     return caught.value.reason, caught.value.detail
 
 
 def test_encapsulated_pixels_need_a_fragment_and_their_end() -> None:
     data = compressed(b"\xff\xd8\xff\xd9")
-    assert encoding.located(data).offset is None
+    assert encoding.instance_of(data).offset is None
     for cut in (1, 8, 10, 20):
         assert refused(data[:-cut])[0] is Reason.TRUNCATED_PIXEL_DATA
     assert refused(compressed())[0] is Reason.TRUNCATED_PIXEL_DATA
@@ -51,7 +51,7 @@ def test_one_byte_short_is_truncated_and_more_is_padding() -> None:
     assert refused(native(-1)) == (Reason.TRUNCATED_PIXEL_DATA, "1919 of 1920 bytes")
     assert refused(native(0)[:-1]) == (Reason.TRUNCATED_PIXEL_DATA, "1919 of 1920 bytes")
     for extra in (0, 1, 100):
-        assert encoding.located(native(extra)).offset is not None
+        assert encoding.instance_of(native(extra)).offset is not None
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.204"])

@@ -10,36 +10,21 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset
 
 from oncurate import pixels
 from oncurate.errors import Rejection
-from oncurate.headers import read_instance
 from oncurate.reasons import Reason
 from oncurate.records import PixelLocator
 from tests import phantoms
+from tests.encoding import as_bytes, instance_of
 from tests.unit import made
 
 
 def located(data: bytes, **changed: Any) -> PixelLocator:
-    found = read_instance(
-        io.BytesIO(data),
-        object="o",
-        source_path="p",
-        url="u",
-        size=len(data),
-        keywords=frozenset(),
-        harvest=lambda _: (),
-    )
-    form = found.format.model_copy(update=changed)
-    offset = found.offset if not changed else None
-    return PixelLocator(object="o", url="u", bytes=len(data), offset=offset, format=form)
-
-
-def as_bytes(ds: Dataset) -> bytes:
-    out = io.BytesIO()
-    ds.save_as(out, enforce_file_format=True)
-    return out.getvalue()
+    locator = instance_of(data).locator
+    if not changed:
+        return locator
+    return locator.model_copy(update={"format": locator.format.model_copy(update=changed), "offset": None})
 
 
 def sample(name: str) -> bytes:

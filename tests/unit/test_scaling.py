@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from typing import Any
@@ -15,10 +14,10 @@ from pydicom.sequence import Sequence as Items
 from oncurate import scaling
 from oncurate.errors import Rejection
 from oncurate.functional_groups import headers_of
-from oncurate.headers import read_instance
 from oncurate.reasons import Reason
 from oncurate.scaling import PHILIPS, REAL_WORLD, Scaling, scaling_of
 from tests import phantoms
+from tests.encoding import as_bytes, instance_of
 from tests.golden.chain import oracle, shared_folder
 
 CREATOR = "Philips MR Imaging DD 001"
@@ -60,10 +59,7 @@ def mr(*mappings: Dataset, slope: float | None = None, creator: str | None = CRE
 
 
 def found(ds: Dataset, sop_class: str = phantoms.MR) -> Scaling:
-    out = io.BytesIO()
-    ds.save_as(out, enforce_file_format=True)
-    out.seek(0)
-    return scaling_of(headers_of(dcmread(out), 1)[0], sop_class)
+    return scaling_of(headers_of(dcmread(io.BytesIO(as_bytes(ds))), 1)[0], sop_class)
 
 
 def test_an_image_without_any_is_what_it_stores() -> None:
@@ -214,15 +210,7 @@ REAL = [
 def test_real_philips_files_scale_as_dcm2niix_says(name: str, count: int) -> None:
     assert DATA is not None
     data = (DATA / "data" / name).read_bytes()
-    instance = read_instance(
-        io.BytesIO(data),
-        object=hashlib.sha256(data).hexdigest(),
-        source_path="p",
-        url="u",
-        size=len(data),
-        keywords=frozenset(),
-        harvest=lambda _: (),
-    )
+    instance = instance_of(data)
     ours = sorted({(f.slope, f.intercept) for f in instance.frames})
     [series] = [s for s in oracle(DATA / "data") if s["series_uid"] == instance.SeriesInstanceUID]
     theirs = sorted((o["slope"], o["inter"]) for o in series["outputs"])
