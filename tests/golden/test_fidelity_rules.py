@@ -18,9 +18,8 @@ from benchmarks.fidelity_series import Curated
 from benchmarks.fidelity_verdict import Kind, Right, Verdict
 from benchmarks.fidelity_voxels import Voxels
 from benchmarks.oracle import Conversion, Output
-from oncurate.errors import Rejection
 from oncurate.reasons import Reason
-from oncurate.records import Repetition
+from oncurate.records import Outcome, Repetition
 from tests import phantoms
 
 NOTHING_REFUSED: list = []
@@ -211,7 +210,7 @@ def test_a_resampled_output_of_what_we_hold_to_be_regular_is_unexplained(ct: lis
     ],
 )
 def test_a_refused_series_says_why(reason: Reason, kind: Kind, right: Right) -> None:
-    ours = Curated([], [fidelity_series.outcome("x", "index", Rejection(reason))])
+    ours = Curated([], [Outcome.refused("x", "index", reason)])
     output = Output("", np.zeros((4, 4, 2), np.int16), 1.0, 0.0, np.eye(4))
     verdict = verdict_of([], output, ours=ours)
     assert (verdict.kinds, verdict.right, verdict.reasons) == ((kind,), right, (reason,))
