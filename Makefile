@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test test-slow check fix serve bench fidelity lock clean
+.PHONY: env demo test test-slow check fix serve bench fidelity phi-bench lock clean
 
 env: $(STAMP)
 
@@ -42,9 +42,12 @@ bench: env  ## the whole job against what a user would write today, and the cost
 fidelity: env  ## every series against dcm2niix, voxel by voxel: table, totals; fails where a difference has no explanation
 	@$(BIN)/python -m benchmarks fidelity $(foreach folder,$(DATA),--data $(folder))
 
+phi-bench: env  ## identifiers planted everywhere, the whole job, and the search for them in all that left; fails on a leak
+	@$(BIN)/python -m benchmarks phi
+
 lock:  ## renew requirements.lock; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+		--no-header --no-annotate --extra dev --extra ocr pyproject.toml -o requirements.lock
 
 clean:  ## remove what the commands made, not the environment
 	rm -rf demo .serve bench-out .pytest_cache .ruff_cache .hypothesis

@@ -126,7 +126,8 @@ class Suite(Record):
 
 def names() -> tuple[str, ...]:
     """The suites that there are, in the order of the stages whose output they guard."""
-    return ("objects", "series", "cohort", "volumes", "harmonised", "quality", "release")
+    before = ("objects", "series", "cohort", "volumes", "harmonised", "annotations")
+    return (*before, "quality", "clinical", "release")
 
 
 def load(name: str) -> Suite:

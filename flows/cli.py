@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows import cli_deidentify, cli_pull
 from oncurate import tables
 from oncurate.errors import OncurateError, StoreUnreachable
 from oncurate.garbage import relax
@@ -114,20 +115,24 @@ def demo(
 
 @app.command()
 def inspect(
-    source: Annotated[str, typer.Argument(help="A folder, a zip or tar file, or s3://bucket/prefix.")],
+    source: Annotated[str, typer.Argument(help="A folder, an archive file, a source's URL, or a provider file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what an archive holds and what would become of it. Reads headers only, writes nothing."""
+    """Say what an archive holds and what would become of it. Reads headers only, writes nothing, moves nothing."""
     from tasks.inspect import inspect as look
 
     found = look(source)
     if as_json:
         print(json.dumps(found))
         return
-    out.print(f"{found['files']} files, {found['bytes'] / 1e6:.1f} MB, {found['patients']} patients\n", highlight=False)
+    patients = "" if found["patients"] is None else f", {found['patients']} patients"
+    out.print(f"{found['files']} files, {found['bytes'] / 1e6:.1f} MB{patients}\n", highlight=False)
     series = Table("modality", "series", "volumes", "planar images", "cines", "files", title="Would be curated")
     for row in found["modalities"]:
-        series.add_row(row["modality"], *(str(row[k]) for k in ("series", "volumes", "planar", "cines", "files")))
+        series.add_row(
+            row["modality"],
+            *("-" if row[k] is None else str(row[k]) for k in ("series", "volumes", "planar", "cines", "files")),
+        )
     out.print(series)
     _reasons(found["reasons"])
 
@@ -217,6 +222,10 @@ def gate(
     print(report.model_dump_json(indent=1) if as_json else markdown(report))
     if not report.passed:
         raise typer.Exit(3)
+
+
+cli_deidentify.register(app)
+cli_pull.register(app)
 
 
 def _report(provider: Provider, finished: dict[str, Any], as_json: bool) -> None:

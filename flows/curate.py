@@ -44,6 +44,7 @@ def stages(provider: Provider, workers: int) -> Finished:
     run.deidentify(lines)
     run.convert(lines)
     run.harmonise(lines)
+    run.annotate(lines)
     quality = run.check(lines)
     return run.publish(lines, quality)
 

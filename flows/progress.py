@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
@@ -66,6 +67,24 @@ class Reporter:
             self._progress.console.print(text, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+class Expected:
+    """How far a stage is and when it is expected to end, by batches or by their bytes. Counts only, no names."""
+
+    def __init__(self, weights: Sequence[int] = ()) -> None:
+        self._weights = weights
+        self._since = time.monotonic()
+
+    def line(self, stage: str, done: int) -> str:
+        """One line for the operator's view after `done` batches."""
+        total = sum(self._weights)
+        if not total:
+            return f"{stage}: {done} batches done"
+        finished, seconds = sum(self._weights[:done]), max(time.monotonic() - self._since, 1e-3)
+        rate = finished / seconds
+        end = f", {(total - finished) / rate:.0f} s to go" if rate and finished < total else ""
+        return f"{stage}: {finished / 1e6:.1f} of {total / 1e6:.1f} MB, {rate / 1e6:.1f} MB/s{end}"
 
 
 _current: ContextVar[Reporter | None] = ContextVar("reporter", default=None)

@@ -6,6 +6,7 @@ what a stage does (`tasks`), what a gate asserts (`expectations`), starting a se
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -18,16 +19,19 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.exceptions import CrashedRun
 
 from flows.account import Account
-from flows.progress import Reporter
+from flows.progress import Expected, Reporter
 from oncurate import describe, outliers, tables
 from oncurate.errors import Defect, GateRefused, OncurateError
 from oncurate.provider import Provider
 from oncurate.reasons import Reason
 from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, SourceObject, SourceSeries
+from oncurate.sources.pace import wait_for_window
 from oncurate.staged import StagedObject
 from oncurate.verdict import GateReport
-from tasks import check, convert, deidentify, harmonise, index, publish, pull, zone
+from tasks import annotate, check, convert, deidentify, harmonise, index, publish, pull, zone
+from tasks.clinical import issuers_of
 from tasks.gates import check_gate, refused_rows
+from tasks.objects import summary
 from tasks.zone import Part, Rows
 
 HEADERS_A_BATCH = 2_000
@@ -55,23 +59,25 @@ class Stages:
         self.workers = workers
         self.report = report
         self.store = zone.work(provider)
-        self.account = Account()
+        self.account = Account(are_objects_released="dicom" in provider.outputs)
         self.gates: dict[str, GateReport] = {}
         self.refused_series: set[str] = set()
         self.cohort: dict[str, tuple[CohortSeries, CohortVolume]] = {}
         self.native: dict[str, NativeImage] = {}
         self.harmonised: dict[str, HarmonisedImage] = {}
         self.checked: dict[str, dict[str, Any]] = {}
+        self.annotated: dict[str, dict[str, Any]] = {}
+        self.audit_sums: list[list[list[Any]]] = []
 
     def pull(self) -> list[SourceObject]:
         """List the source, take what is new, and gate the objects; returns those that go on."""
-        kept, new = pull.divide(self.provider, pull.known_objects(self.provider))
-        batches = pull.write_batches(
-            self.provider, new, self._count(len(new), HEADERS_A_BATCH, sum(i.bytes for i in new))
-        )
-        parts = self._fan_out("pull", pull.pull_batch, [{"batch": key} for key in batches])
+        wait_for_window(self.provider.pull, self.report.line)
+        survey = pull.survey(self.provider, self.workers)
+        started = time.monotonic()
+        parts = self._fan_out("pull", pull.pull_batch, [{"batch": key} for key in survey.batches], survey.weights)
         taken = [SourceObject.model_validate(row) for rows in self._rows(parts) for row in rows.rows]
-        objects = [*kept, *taken]
+        self._table("pull-source", pull.account(survey, taken, time.monotonic() - started))
+        objects = [*survey.kept, *taken]
         pull.write_objects(self.provider, objects)
         self.account.found(objects)
         table = tables.to_arrow("objects", [o.model_dump(mode="json") for o in objects])
@@ -79,7 +85,8 @@ class Stages:
         going_on = [o for o in self.account.objects if o.reason is None and o.source_path not in self.account.outcomes]
         self._finish(
             "pull",
-            f"{len(objects)} files, {sum(o.bytes for o in objects) / 1e6:.1f} MB, {len(objects) - len(kept)} new",
+            f"{len(objects)} files, {sum(o.bytes for o in objects) / 1e6:.1f} MB, {len(taken)} new"
+            + (f", {survey.vanished} vanished from the source" if survey.vanished else ""),
         )
         return going_on
 
@@ -153,6 +160,7 @@ class Stages:
             line.volumes = set(found.links["volumes"])
             self.account.by_object(found.outcomes)
             self.account.volumes.update(found.links["volumes"])
+            self.audit_sums.append(found.links["audit"])
             rows.extend(found.rows)
         deidentify.write_key_table(self.provider, parts)
         self.account.refuse(refused_rows(self._gate("cohort", tables.to_arrow("cohort", rows)), "deidentify"))
@@ -178,6 +186,21 @@ class Stages:
         size = sum(h.image.bytes for h in self.harmonised.values())
         self._finish("harmonise", f"{len(self._alive())} volumes, {size / 1e6:.1f} MB")
 
+    def annotate(self, lines: Sequence[Line]) -> None:
+        """Write what was drawn and measured on the volumes, gated."""
+        if not self.account.annotations:
+            return
+        calls = [{"cohort": x.cohort, "skip": self._skip(x)} for x in lines]
+        for part in self._rows(self._fan_out("annotate", annotate.annotate_batch, calls)):
+            self.account.refuse_annotations(part.outcomes)
+            self.annotated.update({row["annotation_id"]: row[annotate.RECORD] for row in part.rows})
+        rows = self._annotation_rows("rows")
+        if rows:
+            refused = refused_rows(self._gate("annotations", tables.to_arrow("annotations", rows)), "annotate")
+            self.account.refuse_annotations(refused)
+        curated = self.account.curated_annotations()
+        self._finish("annotate", f"{len(curated)} of {len(self.account.annotations)} annotations")
+
     def check(self, lines: Sequence[Line]) -> list[dict[str, Any]]:
         """Measure the volumes, flag outliers within strata, gate; returns the quality rows of the volumes that pass."""
         calls = [{"cohort": x.cohort, "skip": self._skip(x)} for x in lines]
@@ -195,6 +218,7 @@ class Stages:
         """Close the ledger, stage the release, gate it, commit it."""
         alive = self._alive()
         cohort = [series for series, _ in self.cohort.values()]
+        objects = self.account.released_objects()
         finished = publish.publish_release(
             lambda: publish.publish(
                 self.provider,
@@ -203,16 +227,37 @@ class Stages:
                 self.account.places(),
                 list(self.account.outcomes.values()),
                 [self._volume_row(v) for v in alive],
-                quality,
-                [item for v in alive for item in self._objects(v)],
+                {
+                    "quality": quality,
+                    "deidentification": summary(self.audit_sums),
+                    "annotations": self._annotation_rows("rows"),
+                    "measurements": self._annotation_rows("measurements"),
+                    **({"instances": [describe.instance_row(o) for o in objects]} if objects else {}),
+                },
+                [item for v in alive for item in self._objects(v)]
+                + self._annotation_objects()
+                + [StagedObject(o.key, zone.staged(o.key), o.sha256, o.bytes) for o in objects],
                 {s.SeriesInstanceUID: s for s in cohort},
                 self.gates,
                 self._gate,
                 lambda: (i for line in lines for s in self._planned(line) for i in s.identifiers),
+                lambda: issuers_of((s.PatientID, s.IssuerOfPatientID) for line in lines for s in self._planned(line)),
             )
         )
         self._finish("publish", f"release {finished.current.version}, {finished.current.objects} objects")
         return finished
+
+    def _annotation_rows(self, name: str) -> list[dict[str, Any]]:
+        """Rows of all annotations that are left: "rows" of the annotations table, "measurements"."""
+        return [row for one in self.account.curated_annotations() for row in self.annotated[one][name]]
+
+    def _annotation_objects(self) -> list[StagedObject]:
+        found = []
+        for name in self.account.curated_annotations():
+            folder = zone.annotation_folder(self.account.annotations[name].source.subject_id, name)
+            for file, (sha256, size) in self.annotated[name]["files"].items():
+                found.append(StagedObject(f"{folder}/{file}", zone.staged(f"{folder}/{file}"), sha256, size))
+        return found
 
     def _objects(self, volume_id: str) -> list[StagedObject]:
         """The objects of a volume, as their stages recorded them."""
@@ -241,7 +286,10 @@ class Stages:
     def _open_cohort(self, lines: Sequence[Line]) -> None:
         for line in lines:
             assert line.cohort is not None
-            for series in zone.unpack(self.store.read(line.cohort.records), deidentify.Cohort).series:
+            records = zone.unpack(self.store.read(line.cohort.records), deidentify.Cohort)
+            self.account.objects_written.update({item.object: item for item in records.objects})
+            self.account.annotations.update({a.annotation_id: a for a in records.annotations})
+            for series in records.series:
                 for volume in series.volumes:
                     self.cohort[volume.volume_id] = (series, volume)
 
@@ -275,9 +323,15 @@ class Stages:
         by_work = max(-(-items // a_batch), -(-size // BYTES_A_BATCH))
         return max(1, min(items, BATCHES_AT_MOST, max(by_work, self.workers)))
 
-    def _fan_out(self, stage: str, task: Any, calls: Sequence[dict[str, Any]]) -> list[Part]:
-        """Run one task a call on the cluster, show progress, and ask every future for its result."""
+    def _fan_out(
+        self, stage: str, task: Any, calls: Sequence[dict[str, Any]], weights: Sequence[int] = ()
+    ) -> list[Part]:
+        """Run one task a call on the cluster, show progress, and ask every future for its result.
+
+        `weights` are the bytes of each call, where progress goes by them.
+        """
         self.report.start(stage, len(calls))
+        pace = Expected(weights)
         key = f"{self.provider.dataset}-{stage.replace(' ', '-')}-progress"
         shown = create_progress_artifact(progress=0.0, key=key, description=f"{stage}: {len(calls)} batches")
         futures = [
@@ -295,7 +349,9 @@ class Stages:
                     Defect(f"stage {stage}: batch {done} lost its worker again and again: {type(error).__name__}")
                 )
             self.report.advance(stage)
-            update_progress_artifact(artifact_id=shown, progress=100.0 * done / len(calls))
+            update_progress_artifact(
+                artifact_id=shown, progress=100.0 * done / len(calls), description=pace.line(stage, done)
+            )
         if failures:
             worst = next((f for f in failures if isinstance(f, Defect)), failures[0])
             raise worst

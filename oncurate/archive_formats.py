@@ -15,13 +15,15 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
 from oncurate.errors import Rejection
+from oncurate.forward import Forward
 from oncurate.reasons import Reason
 
 HEAD_BYTES = 512
@@ -40,7 +42,7 @@ _DAMAGE = (
     ValueError,  # undecodable names, negative offsets
     OverflowError,
 )
-_UNSUPPORTED = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd", b"\x1f\x9d")
+_UNSUPPORTED = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x9d")
 
 
 class Format(StrEnum):
@@ -51,13 +53,28 @@ class Format(StrEnum):
     GZIP = "gzip"
     BZIP2 = "bzip2"
     XZ = "xz"
+    ZSTD = "zstd"
     UNSUPPORTED = "unsupported"
+
+
+def _zstd(file: BinaryIO) -> BinaryIO:
+    from backports import zstd  # a megabyte that hardly any archive needs
+
+    class Reader(zstd.ZstdFile):
+        def read(self, size: int | None = -1) -> bytes:
+            try:
+                return super().read(size)
+            except zstd.ZstdError:
+                raise EOFError("damaged Zstandard data") from None
+
+    return Reader(file)
 
 
 _COMPRESSED: dict[Format, Callable[[BinaryIO], BinaryIO]] = {
     Format.GZIP: lambda file: igzip.IGzipFile(fileobj=file, mode="rb"),
     Format.BZIP2: bz2.BZ2File,
     Format.XZ: lzma.LZMAFile,
+    Format.ZSTD: _zstd,
 }
 
 
@@ -69,7 +86,7 @@ class RawMember:
     """
 
     name: str
-    open: Callable[[], BinaryIO]
+    open: Callable[[], AbstractContextManager[BinaryIO]]
     reason: Reason | None = None
     sequential: bool = False
 
@@ -89,28 +106,36 @@ def format_of(head: bytes, name: str) -> Format | None:
         return Format.BZIP2
     if head.startswith(b"\xfd7zXZ\x00"):
         return Format.XZ
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return Format.ZSTD
     if head.startswith(_UNSUPPORTED):
         return Format.UNSUPPORTED
     return Format.TAR if _is_tar_header(head) else None
 
 
 def raw_members(file: BinaryIO, kind: Format, name: str) -> Iterator[RawMember]:
-    """The entries of the archive in `file`, folders left out. Raises the reader's own errors; see `refused`."""
+    """The entries of the archive in `file`, folders left out. Raises the reader's own errors; see `is_damage`.
+
+    A zip needs a file that can be read anywhere; everything else is read forward, once.
+    """
     if kind is Format.ZIP:
         yield from _zip_members(file)
     elif kind is Format.TAR:
-        yield from _tar_members(file)
+        yield from _tar_members(forward(file))
     elif kind is Format.UNSUPPORTED:
         raise Rejection(Reason.UNSUPPORTED_ARCHIVE)
     else:
-        stream = _COMPRESSED[kind](file)
-        head = stream.read(HEAD_BYTES)
-        stream.seek(0)
-        if _is_tar_header(head):
+        stream = Forward(_COMPRESSED[kind](cast(BinaryIO, forward(file))).read)
+        if _is_tar_header(stream.peek(HEAD_BYTES)):
             yield from _tar_members(stream)
         else:
-            inner = re.sub(r"\.(gz|bz2|xz)$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
-            yield RawMember(inner, lambda: stream, sequential=True)
+            inner = re.sub(r"\.(gz|bz2|xz|zst)$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
+            yield RawMember(inner, lambda: closing(stream), sequential=True)
+
+
+def forward(file: BinaryIO | Forward) -> Forward:
+    """`file` to be read forward from where it is."""
+    return file if isinstance(file, Forward) else Forward(file.read)
 
 
 def is_damage(error: BaseException) -> bool:
@@ -150,8 +175,8 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError("damaged header") from None
 
 
-def _tar_members(stream: BinaryIO) -> Iterator[RawMember]:
-    with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:
+def _tar_members(stream: Forward) -> Iterator[RawMember]:
+    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:", tarinfo=_Header) as archive:
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # else it keeps a record of every member it has seen
             if info.isdir():

@@ -1,7 +1,8 @@
 """Archive files unpacked within limits, as if an enemy had made them: each member once, with its digest or a reason.
 
 Belongs here: limits, nesting, names of members and their bytes. Does not belong here: the formats
-(`oncurate.archive_formats`) and where the bytes go (`oncurate.sources`). No name in an archive becomes a path on disk.
+(`oncurate.archive_formats`) and where the bytes go (`oncurate.sources.taking`). No name in an archive becomes a path
+on disk.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO
 
@@ -44,7 +45,8 @@ class _Budget:
     """What one outermost archive has used of its limits so far."""
 
     limits: ArchiveLimits
-    packed_bytes: int
+    packed_bytes: Callable[[], int]
+    spool: Callable[[], IO[bytes]]
     total_bytes: int = 0
     entries: int = 0
     paths: set[str] = field(default_factory=set)
@@ -60,7 +62,7 @@ class _Budget:
             raise Rejection(Reason.ARCHIVE_BOMB, "member_bytes")
         if self.total_bytes > self.limits.total_bytes:
             raise Rejection(Reason.ARCHIVE_BOMB, "total_bytes")
-        if self.total_bytes > max(self.limits.ratio_from_bytes, self.limits.ratio * self.packed_bytes):
+        if self.total_bytes > max(self.limits.ratio_from_bytes, self.limits.ratio * self.packed_bytes()):
             raise Rejection(Reason.ARCHIVE_BOMB, "ratio")
 
 
@@ -80,13 +82,22 @@ class Member:
 
 
 def unpack(
-    file: BinaryIO, kind: Format, name: str, packed_bytes: int, limits: ArchiveLimits | None = None
+    file: BinaryIO,
+    kind: Format,
+    name: str,
+    packed_bytes: int | Callable[[], int],
+    limits: ArchiveLimits | None = None,
+    spool: Callable[[], IO[bytes]] = tempfile.TemporaryFile,
 ) -> Iterator[Member]:
     """The members of the archive in `file`, nested archives included, in the order in which they lie there.
 
+    `packed_bytes` is its size, or how much of it was read so far where it passes as a stream.
+    `spool` makes the files that hold large members for the moment.
+
     Raises `Rejection` where the archive cannot be read further; the members before that are good.
     """
-    yield from _walk(file, kind, name, "", 1, _Budget(limits or ArchiveLimits(), packed_bytes))
+    packed = packed_bytes if callable(packed_bytes) else lambda: packed_bytes
+    yield from _walk(file, kind, name, "", 1, _Budget(limits or ArchiveLimits(), packed, spool))
 
 
 def _walk(file: BinaryIO, kind: Format, name: str, prefix: str, depth: int, budget: _Budget) -> Iterator[Member]:
@@ -158,7 +169,7 @@ class _Spooled:
             self.bytes += len(chunk)
             budget.add_bytes(len(chunk), self.bytes)
             if self.bytes > SPOOL_BYTES and isinstance(self.file, io.BytesIO):
-                small, self.file = self.file, tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
+                small, self.file = self.file, budget.spool()
                 self.file.write(small.getbuffer())
             self.file.write(chunk)
             self._digest.update(chunk)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from oncurate.card_privacy import privacy
 from oncurate.reasons import State
 from oncurate.staged import ReleaseRecord, folder
 from oncurate.summary import MINIMUM_CELL, Extent, Group, Summary, disclosed
@@ -15,35 +16,16 @@ from oncurate.verdict import GateReport
 
 _SEXES = {"F": "female", "M": "male", "O": "other"}
 
-_PRIVACY = """\
-- Patients, studies and series bear pseudonyms made with a secret key that stays with the provider; the same patient has
-  the same pseudonym in every table and in every release of this data set.
-- Dates are shifted into the past by a number of days that is the same for everything of one patient and different
-  between patients: intervals are true, calendar dates are not. Ages over 89 are given as 90.
-- Of the image headers only technical attributes on an allow-list remain, and of those only values that were recognised:
-  no name, no number of a record, no free text, no institution.
-- What was written was read again and searched for the identifying values of the source before it was released.
-- {burned_in} Pixels themselves were not searched for text.
-- Faces were not removed from images of the head."""
-
-_BURNED_IN = {
-    "quarantine": (
-        "Images whose header says that text is burned into them were refused, and so was ultrasound unless its header "
-        "declares where the image lies (all else is blanked) or rules text out; other "
-        "images whose header is silent passed."
-    ),
-    "trust": "The provider declared its images free of burned-in text, so none was refused for it or blanked.",
-}
-"""What the card says of text in pixels, by the policy of de-identification."""
-
 _FILES = """\
 | file, relative to the data set | what it is |
 |---|---|
-| `{folder}/tables/*.parquet` | subjects, studies, series, volumes, quality; every column says what it means |
+| `{folder}/tables/*.parquet` | subjects, studies, series, volumes, quality, annotations; columns say what they mean |
 | `volumes/<subject>/<volume>/native.nii.gz` | the volume on the grid it was acquired on |
 | `volumes/<subject>/<volume>/harmonised.nii.gz` | the same volume in the common orientation, grid and value range |
 | `volumes/<subject>/<volume>/volume.json` | its attributes, slices, recipe and applied steps |
 | `volumes/<subject>/<volume>/preview.png` | three planes of it |
+| `annotations/<subject>/<annotation>/` | label maps on both grids of their image, doses and maps, labels.json |
+| `dicom/<subject>/<study>/<series>/*.dcm` | the de-identified DICOM objects, where the provider asked for them |
 | `{folder}/manifest.parquet` | path, size and SHA-256 of every object of this release |
 | `{folder}/gates/*.json` | the verdicts of the data-quality gates |"""
 
@@ -88,7 +70,7 @@ def render(record: ReleaseRecord, facts: Summary, gates: Mapping[str, bytes]) ->
         _section("How the values and grids were made", _making(record, facts)),
         _section("What was refused, and why", _refused(record)),
         _section("Quality gates", _gates(gates)),
-        _section("Privacy", _PRIVACY.format(burned_in=_BURNED_IN[_burned_in_policy(record)])),
+        _section("Privacy", privacy(record.parameters)),
         _section("What is where", _FILES.replace("{folder}", where)),
         _section("How to read it", _READING.replace("{folder}", where)),
         _section("Terms of use", _terms(record)),
@@ -198,10 +180,6 @@ def _gates(gates: Mapping[str, bytes]) -> str:
 def _terms(record: ReleaseRecord) -> str:
     terms = _text(record.access_rights) or "As agreed with the provider."
     return f"{terms}\n\nContact: {_text(record.contact)}" if record.contact else terms
-
-
-def _burned_in_policy(record: ReleaseRecord) -> str:
-    return record.parameters.get("deidentify", {}).get("burned_in_text", "quarantine")
 
 
 def _section(title: str, body: str) -> str:

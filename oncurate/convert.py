@@ -17,9 +17,10 @@ import numpy as np
 from oncurate import regrid
 from oncurate.errors import Rejection
 from oncurate.image import Image
+from oncurate.masking import blanked
 from oncurate.pixels import decode_frames
 from oncurate.reasons import Reason
-from oncurate.records import CohortVolume, Geometry, PixelLocator, PlannedVolume, Repetition, Slice, Step
+from oncurate.records import CohortVolume, Geometry, PixelLocator, PlannedVolume, Region, Repetition, Slice, Step
 
 _PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUVbw g/ml"}
 _MEASURING = frozenset({"CT", "MR", "PT"})
@@ -32,8 +33,6 @@ OUTSIDE_HU = -1024.0
 """Air beyond the edge of a slice that was shifted: the least HU that 12 bits hold."""
 _UNEVEN = 0.05
 """Steps in time that vary by more than this share of their mean are not even: no one number stands for them."""
-
-Region = tuple[int, int, int, int]
 
 
 def convert(
@@ -53,6 +52,9 @@ def convert(
     regions = volume.regions if volume.masked else None
     if regions is not None:
         steps.append(Step(name="mask", arguments={"regions": [list(region) for region in regions]}))
+    if any(piece.text for piece in planned.slices):
+        rectangles = sum(len(piece.text) for piece in planned.slices)
+        steps.append(Step(name="blank text", arguments={"rectangles": rectangles}))
     stored = _stored(planned, locators, read, regions)
     inverted = planned.PhotometricInterpretation == "MONOCHROME1" and modality not in _MEASURING
     if inverted:
@@ -153,8 +155,7 @@ def _stored(
         for k, frame in zip(places, frames, strict=True):
             if frame.shape[:2] != (rows, columns):
                 raise Rejection(Reason.PIXEL_DATA_MISMATCH, "rows and columns")
-            if regions is not None:
-                frame = _masked(frame, regions, locator)
+            frame = blanked(frame, locator.format, keep_only=regions, text=slices[k].text)
             if out is None:
                 out = np.empty((len(slices), *frame.shape), frame.dtype)
             elif out.dtype != frame.dtype:
@@ -164,17 +165,6 @@ def _stored(
             out[k] = frame
     if out is None:
         raise Rejection(Reason.NO_PIXEL_DATA)
-    return out
-
-
-def _masked(frame: np.ndarray, regions: Sequence[Region], locator: PixelLocator) -> np.ndarray:
-    """The frame with everything outside `regions` black: the lowest code, the highest if the scale is inverted."""
-    black = 0
-    if locator.format.PhotometricInterpretation == "MONOCHROME1":
-        black = _code_sum(frame, locator.format.BitsStored, bool(locator.format.PixelRepresentation))
-    out = np.full_like(frame, black)
-    for left, top, right, bottom in regions:
-        out[top : bottom + 1, left : right + 1] = frame[top : bottom + 1, left : right + 1]
     return out
 
 

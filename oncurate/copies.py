@@ -7,21 +7,24 @@ Belongs here: which copy is used and what becomes of the others. Does not belong
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from oncurate.decoders import syntax_name
 from oncurate.policies import Duplicates
 from oncurate.reasons import Reason
-from oncurate.records import Instance, Outcome
+from oncurate.records import Companion, Instance, Outcome
 
 STAGE = "index"
 UNWANTED = "policy duplicates: quarantine"
 """Detail of a refusal that only the policy asks for."""
 
+T = TypeVar("T", Instance, Companion)
+
 PixelDigest = Callable[[Instance], str | None]
 """SHA-256 over the decoded pixels of a file; None if they cannot be decoded."""
 
 
-def refused(instances: Iterable[Instance], reason: Reason, detail: str = "") -> list[Outcome]:
+def refused(instances: Iterable[Instance | Companion], reason: Reason, detail: str = "") -> list[Outcome]:
     """An outcome for each file."""
     return [Outcome.refused(i.source_path, STAGE, reason, detail) for i in instances]
 
@@ -34,22 +37,43 @@ def resolve(
     Under `duplicates` "quarantine", files that share a UID but not their bytes are all refused as CONFLICTING_COPIES.
     """
     kept: list[Instance] = []
-    outcomes: list[Outcome] = []
-    by_uid: dict[str, dict[str, Instance]] = {}
-    for instance in sorted(instances, key=lambda i: i.source_path):
-        same_uid = by_uid.setdefault(instance.SOPInstanceUID, {})
-        if instance.object in same_uid:
-            outcomes += refused([instance], Reason.SAME_BYTES)
-        else:
-            same_uid[instance.object] = instance
-    for same_uid in by_uid.values():
+    by_uid, outcomes = _by_uid(instances)
+    for same_uid in by_uid:
         if len(same_uid) == 1:
-            kept += same_uid.values()
+            kept += same_uid
         else:
-            used, others = _choose(list(same_uid.values()), pixel_digest, duplicates)
+            used, others = _choose(same_uid, pixel_digest, duplicates)
             kept += used
             outcomes += others
     return kept, outcomes
+
+
+def of_companions(companions: Sequence[Companion]) -> tuple[list[Companion], list[Outcome]]:
+    """The objects that are no images to go on with, and an outcome for every other.
+
+    Without pixels to compare, objects of one UID that differ in their bytes are all refused.
+    """
+    kept: list[Companion] = []
+    by_uid, outcomes = _by_uid(companions)
+    for same_uid in by_uid:
+        if len(same_uid) == 1:
+            kept += same_uid
+        else:
+            outcomes += refused(same_uid, Reason.CONFLICTING_COPIES)
+    return kept, outcomes
+
+
+def _by_uid(items: Sequence[T]) -> tuple[list[list[T]], list[Outcome]]:
+    """The files of each SOP Instance UID that differ in their bytes; an outcome for each copy of the same bytes."""
+    outcomes: list[Outcome] = []
+    by_uid: dict[str, dict[str, T]] = {}
+    for item in sorted(items, key=lambda i: i.source_path):
+        same_uid = by_uid.setdefault(item.SOPInstanceUID, {})
+        if item.object in same_uid:
+            outcomes += refused([item], Reason.SAME_BYTES)
+        else:
+            same_uid[item.object] = item
+    return [list(same_uid.values()) for same_uid in by_uid.values()], outcomes
 
 
 def _choose(

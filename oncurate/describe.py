@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from oncurate.columns.images import TECHNICAL
 from oncurate.identity import AGE_POOLED_YEARS
 from oncurate.recipe import canonical_json
-from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, PlannedVolume
-from oncurate.tables import TECHNICAL
+from oncurate.records import CohortObject, CohortSeries, CohortVolume, HarmonisedImage, NativeImage, PlannedVolume
 
 FACTS = (
     "single_orientation",
@@ -82,6 +82,10 @@ def volume_row(
         "suvbw_status": planned.suv.status if planned.suv else None,
         "inverted": native.inverted,
         "pixels_masked": volume.masked,
+        "text_searched": volume.searched_for_text,
+        "text_blanked": any(piece.text for piece in planned.slices),
+        "recognisable_face_possible": volume.face == "possible",
+        "face_removed": volume.face == "removed",
         "spacing_source": geometry.spacing_source,
         "split_by": list(planned.split_by),
         "recipe": volume.recipe,
@@ -180,11 +184,19 @@ def volume_json(series: CohortSeries, volume: CohortVolume, native: NativeImage,
             for s in planned.slices
         ],
         "pixels_masked": volume.masked,
+        "text_searched": volume.searched_for_text,
+        "recognisable_face_possible": volume.face == "possible",
+        "face_removed": volume.face == "removed",
         "native": native.model_dump(mode="json"),
         "harmonised": harmonised.model_dump(mode="json"),
         "recipe": volume.recipe,
     }
     return json.dumps(json.loads(canonical_json(value)), indent=1, sort_keys=True).encode() + b"\n"
+
+
+def instance_row(item: CohortObject) -> dict[str, Any]:
+    """The row of table `instances` of one DICOM object."""
+    return {"dicom_path": item.key, **item.model_dump(mode="json", exclude={"key", "object"})}
 
 
 def cohort_tables(
@@ -211,15 +223,19 @@ def cohort_tables(
     study_rows = [
         _study_row(members, released, baseline[members[0].subject_id]) for _, members in sorted(studies.items())
     ]
-    pooled = {row["subject_id"] for row in study_rows if row[AGE] == AGE_POOLED_YEARS}
-    for row in study_rows:
-        if row["subject_id"] in pooled and row[AGE] != AGE_POOLED_YEARS:
-            row[AGE] = None
+    pool_ages(study_rows, {row["subject_id"] for row in study_rows if row[AGE] == AGE_POOLED_YEARS})
     return {
         "series": [_series_row(s, released[uid]) for uid, s in sorted(kept.items())],
         "studies": study_rows,
         "subjects": [_subject_row(members, released) for _, members in sorted(subjects.items())],
     }
+
+
+def pool_ages(study_rows: Iterable[dict[str, Any]], subjects: Collection[str]) -> None:
+    """Remove, in place, the exact ages of subjects whose ages elsewhere or dates would tell one over 89."""
+    for row in study_rows:
+        if row["subject_id"] in subjects and row[AGE] != AGE_POOLED_YEARS:
+            row[AGE] = None
 
 
 def _first(series: CohortSeries, name: str) -> Any:
@@ -238,6 +254,8 @@ def _series_row(series: CohortSeries, rows: list[Mapping[str, Any]]) -> dict[str
         "Modality": series.Modality,
         "AcquisitionDate": _first(series, "AcquisitionDate") or series.StudyDate,
         "BodyPartExamined": _first(series, "BodyPartExamined"),
+        "SeriesDescription": _first(series, "SeriesDescription"),
+        "ProtocolName": _first(series, "ProtocolName"),
         "Manufacturer": _first(series, "Manufacturer"),
         "ManufacturerModelName": _first(series, "ManufacturerModelName"),
         "volumes": len(rows),
@@ -256,6 +274,7 @@ def _study_row(
         "subject_id": first.subject_id,
         "StudyInstanceUID": first.StudyInstanceUID,
         "StudyDate": study_date,
+        "StudyDescription": next((d for s in members if (d := _first(s, "StudyDescription")) is not None), None),
         "days_from_baseline": days,
         AGE: next((a for s in members if (a := _first(s, AGE)) is not None), None),
         "modalities": sorted({s.Modality for s in members}),

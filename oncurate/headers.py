@@ -22,6 +22,9 @@ from pydicom.uid import (
 )
 
 from oncurate import elements, kinds
+from oncurate.deid import own
+from oncurate.deid.policy import DeidPolicy
+from oncurate.deid.rules import rules_of
 from oncurate.elements import PARSE_ERRORS
 from oncurate.errors import Rejection
 from oncurate.frames import attributes_of, frames_of
@@ -75,20 +78,14 @@ def read_instance(
     `keywords` are the attributes to keep raw; `harvest` picks the identifying values out of the parsed header. Raises
     `Rejection` for everything that does not become part of a volume.
     """
-    if size == 0:
-        raise Rejection(Reason.EMPTY_FILE)
-    quiet()
-    if size <= SMALL_FILE_BYTES:
-        stream = io.BytesIO(stream.read(size))
-    plain, deflated = as_plain_stream(stream, size)
-    ds = _parse(plain)
+    ds, plain, deflated = parse(stream, size)
     sop_class = elements.text(ds, "SOPClassUID") or elements.text(ds.file_meta, "MediaStorageSOPClassUID")
     if not sop_class:
         raise Rejection(Reason.NOT_DICOM if not _is_plausible(ds) else Reason.MISSING_IDENTITY, "SOPClassUID")
     reason = kinds.refusal(sop_class, _image_type(ds))
     if reason is not None:
         raise Rejection(reason)
-    identity = _identity(ds)
+    identity = identity_of(ds)
     syntax = _transfer_syntax(ds, deflated)
     found = locate(plain, ds, syntax)
     pixel_format = _pixel_format(ds, syntax, found.keyword)
@@ -116,7 +113,22 @@ def read_instance(
         frames=frames,
         attributes=attributes_of(headers[0], sorted(keywords)),
         identifiers=tuple(harvest(ds)),
+        people=tuple(sorted(own.harvest(ds, rules_of(DeidPolicy())))),
     )
+
+
+def parse(stream: BinaryIO, size: int) -> tuple[Dataset, BinaryIO, bool]:
+    """The header in `stream`, the stream as it can be read further, and whether it was deflated as a whole.
+
+    Raises `Rejection`: EMPTY_FILE, NOT_DICOM, BROKEN_HEADER.
+    """
+    if size == 0:
+        raise Rejection(Reason.EMPTY_FILE)
+    quiet()
+    if size <= SMALL_FILE_BYTES:
+        stream = io.BytesIO(stream.read(size))
+    plain, deflated = as_plain_stream(stream, size)
+    return _parse(plain), plain, deflated
 
 
 def _parse(stream: BinaryIO) -> Dataset:
@@ -142,7 +154,8 @@ def _image_type(ds: Dataset) -> list[str]:
     return terms
 
 
-def _identity(ds: Dataset) -> dict[str, str]:
+def identity_of(ds: Dataset) -> dict[str, str]:
+    """SOPInstanceUID, SeriesInstanceUID and StudyInstanceUID; raises MISSING_IDENTITY where one is empty."""
     uids = {k: elements.text(ds, k) for k in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")}
     uids["SOPInstanceUID"] = uids["SOPInstanceUID"] or elements.text(ds.file_meta, "MediaStorageSOPInstanceUID")
     for keyword, uid in uids.items():

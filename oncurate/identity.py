@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import unicodedata
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydicom.uid import UID_dictionary
 
@@ -45,6 +45,8 @@ PLACEHOLDERS = frozenset(
     | {"nil", "noid", "noname", "nopatientid", "notavailable", "notapplicable", "patient", "patientid", "removed"}
 )
 """What stands in PatientID, folded to letters and digits, where somebody took the ID away or had none: everybody's."""
+
+SubjectSource = Literal["PatientID", "StudyInstanceUID"]
 
 _AGE_UNIT_DAYS = {"D": 1.0, "W": 7.0, "M": DAYS_A_YEAR / 12, "Y": DAYS_A_YEAR}  # PS3.5 6.2, VR AS
 
@@ -95,6 +97,14 @@ class Keys:
         """
         return recipe.name_of(self._mac("volume", recipe.digest(content)))
 
+    def annotation_id(self, content: Any) -> str:
+        """The 52-character name of an annotation made of `content`; keyed for the same reason."""
+        return recipe.name_of(self._mac("annotation", recipe.digest(content)))
+
+    def object_name(self, content: Any) -> str:
+        """The 52-character name of a de-identified object made of `content`; keyed for the same reason."""
+        return recipe.name_of(self._mac("object", recipe.digest(content)))
+
     def inputs_digest(self, inputs: Any) -> str:
         """64 hexadecimal digits that change exactly when `inputs` do, a JSON value that holds paths and digests."""
         return self._mac("inputs", recipe.digest(inputs)).hex()
@@ -130,6 +140,13 @@ def has_patient_id(patient_id: str) -> bool:
     """Whether a PatientID names anybody: blanks and zeros do not, nor do `PLACEHOLDERS`, which make many people one."""
     folded = "".join(c for c in _normalised(patient_id).casefold() if c.isalnum())
     return folded.strip("0") != "" and folded not in PLACEHOLDERS
+
+
+def subject_of(keys: Keys, patient_id: str, issuer: str, study_uid: str) -> tuple[str, SubjectSource]:
+    """The 52-character name of whose image it is, and the attribute that it was made from."""
+    if has_patient_id(patient_id):
+        return keys.subject_id(patient_id, issuer), "PatientID"
+    return keys.subject_from_study(study_uid), "StudyInstanceUID"
 
 
 def parse_date(value: object) -> date | None:

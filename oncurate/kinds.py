@@ -46,7 +46,6 @@ _SECONDARY_CAPTURE_KEYWORDS = (
 )
 _IMAGES_WITHOUT_IMAGE_IN_THE_NAME = (
     "EnhancedUSVolumeStorage",
-    "ParametricMapStorage",
     "OphthalmicThicknessMapStorage",
     "CornealTopographyMapStorage",
     "OphthalmicOpticalCoherenceTomographyBscanVolumeAnalysisStorage",

@@ -27,10 +27,20 @@ class Identity(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a file went: the cohort's series, and the curated volume that holds it (None if it never got so far)."""
+    """Where a file went: the cohort's series, and what was made of it and curated (None where nothing was)."""
 
-    cohort_series_uid: str
-    volume_id: str | None
+    cohort_series_uid: str | None
+    volume_id: str | None = None
+    annotation_id: str | None = None
+    dicom_path: str | None = None
+
+    @property
+    def is_curated(self) -> bool:
+        """Whether anything of it is released."""
+        return any(self[1:])
+
+
+_NOWHERE = Place(None)
 
 
 class Sums(Record):
@@ -39,6 +49,10 @@ class Sums(Record):
     files: int
     by_state: dict[State, int]
     by_reason: dict[Reason, int]
+
+
+PLACES = ("volume_id", "annotation_id", "dicom_path")
+"""Columns of the ledger that say what a file became; a curated file has at least one of them, any other none."""
 
 
 class _Decision(NamedTuple):
@@ -65,7 +79,7 @@ def build(
     assert_conserved(objects, rows)
     unknown = (decisions.keys() | places.keys()) - {found.source_path for found in objects}
     if unknown:
-        raise Defect(f"{len(unknown)} files have an outcome or a volume but were never found in the source")
+        raise Defect(f"{len(unknown)} files have an outcome or a place but were never found in the source")
     return rows
 
 
@@ -105,8 +119,7 @@ def _row(
         "reason": decision.reason.value if decision else None,
         "detail": decision.detail if decision else "",
         "stage": decision.stage if decision else "publish",
-        "cohort_series_uid": place and place[0],
-        "volume_id": place and place[1],
+        **(place or _NOWHERE)._asdict(),
     }
 
 
@@ -124,13 +137,14 @@ def assert_conserved(objects: Sequence[SourceObject], rows: Sequence[Row]) -> No
     lost = both = unexplained = 0
     for row in rows:
         curated = row["state"] == State.CURATED
-        lost += curated and row["volume_id"] is None
-        both += not curated and row["volume_id"] is not None
+        is_released = any(row[name] is not None for name in PLACES)
+        lost += curated and not is_released
+        both += not curated and is_released
         unexplained += (row["reason"] is not None) if curated else Reason(row["reason"]).state != row["state"]
     if lost:
-        raise Defect(f"{lost} files were lost: they have neither an outcome nor a curated volume")
+        raise Defect(f"{lost} files were lost: they have neither an outcome nor anything that was made of them")
     if both:
-        raise Defect(f"{both} files are part of a curated volume although a stage took them out")
+        raise Defect(f"{both} files are part of what is curated although a stage took them out")
     if unexplained:
         raise Defect(f"{unexplained} files are in a state that their reason does not lead to")
 

@@ -271,6 +271,7 @@ def _series(kept: Sequence[Instance], planned: Sequence[_Planned]) -> SourceSeri
         StudyDate=_common(i.StudyDate for i in instances),
         volumes=tuple(_record(p, alone=len(planned) == 1) for p in planned),
         identifiers=tuple(sorted({text for i in kept for text in i.identifiers})),
+        people=tuple(sorted({text for i in kept for text in i.people})),
     )
 
 

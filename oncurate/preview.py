@@ -7,6 +7,8 @@ picture shows pixels of the de-identified volume and nothing else.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image as Picture
@@ -23,14 +25,20 @@ CT_WINDOW_HU = (-160.0, 240.0)
 """Level 40, width 400 HU: the usual soft-tissue window."""
 SUV_WINDOW = (0.0, 10.0)
 """g/ml; liver is near 2, most tumours between 3 and 20."""
+COLOURS = np.array(
+    [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
+    np.uint8,
+)
+"""Colours of labels that people with any colour vision tell apart (Okabe and Ito, 2008)."""
 SAMPLE = 2**18
 """Voxels from which percentiles are taken."""
 
 
-def render(image: Image, modality: str, value_unit: str) -> bytes:
+def render(image: Image, modality: str, value_unit: str, labels: Sequence[np.ndarray] = ()) -> bytes:
     """PNG of the axial, coronal and sagittal plane through the centre; of the one plane that a single image has.
 
-    Of a 4-D image or a cine, the first repetition.
+    Of a 4-D image or a cine, the first repetition. `labels` are label maps on its grid, integers `[i, j, k]`: the
+    planes then go through their centre, and the border of each label is drawn in a colour of its own.
 
     Radiological convention: the patient's right is on the left, anterior and superior are up, and in the sagittal plane
     anterior is left. All planes have one scale in mm. Grey, or RGB for colour. The same image gives the same bytes.
@@ -38,11 +46,14 @@ def render(image: Image, modality: str, value_unit: str) -> bytes:
     first = image.repetition(0)
     low, high = _window(first, modality, value_unit)
     view = orient(first)[0]
-    planes = [_grey_or_colour(plane, low, high) for plane in _planes(view.array)]
+    drawn = [orient(replace(first, array=layer, is_colour=False))[0].array for layer in labels]
+    at = _centre(drawn, view.shape)
+    planes = [_grey_or_colour(plane, low, high) for plane in _planes(view.array, at)]
+    over = [_planes(layer, at) for layer in drawn]
     sizes = _sizes(view)
     if 1 in view.shape:
         shown = 0 if view.shape[2] == 1 else 2 - view.shape.index(1)  # the plane across the axis of one voxel
-        planes, sizes = [planes[shown]], [sizes[shown]]
+        planes, sizes, over = [planes[shown]], [sizes[shown]], [[layer[shown]] for layer in over]
     scale = SIDE / max(side for size in sizes for side in size)
     pictures = [
         Picture.fromarray(plane).resize(
@@ -50,12 +61,38 @@ def render(image: Image, modality: str, value_unit: str) -> bytes:
         )
         for plane, (width, height) in zip(planes, sizes, strict=True)
     ]
+    for layer in over:
+        pictures = [_outlined(picture, plane) for picture, plane in zip(pictures, layer, strict=True)]
     return _png(pictures)
 
 
-def _planes(array: np.ndarray) -> list[np.ndarray]:
+def _centre(drawn: Sequence[np.ndarray], shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The voxel nearest to the middle of what is drawn, else of the image."""
+    places = [np.argwhere(layer) for layer in drawn if layer.any()]
+    if not places:
+        return tuple(n // 2 for n in shape)
+    together = np.concatenate(places)
+    middle = together.mean(axis=0)
+    return tuple(together[np.abs(together - middle).sum(axis=1).argmin()])
+
+
+def _outlined(picture: Picture.Image, plane: np.ndarray) -> Picture.Image:
+    """A picture in RGB with the border of each label of a plane, one pixel inside it, in the label's colour."""
+    shown = Picture.fromarray(plane.astype(np.int32)).resize(picture.size, Picture.Resampling.NEAREST)
+    labels = np.asarray(shown)
+    padded = np.pad(labels, 1, mode="edge")
+    differs = np.zeros(labels.shape, bool)
+    for row, column in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        differs |= padded[row : row + labels.shape[0], column : column + labels.shape[1]] != labels
+    border = differs & (labels > 0)
+    out = np.array(picture.convert("RGB"))
+    out[border] = COLOURS[(labels[border] - 1) % len(COLOURS)]
+    return Picture.fromarray(out)
+
+
+def _planes(array: np.ndarray, at: tuple[int, int, int]) -> list[np.ndarray]:
     """Axial, coronal, sagittal as (rows from above, columns from the left[, channel]) of an array in RAS order."""
-    i, j, k = (n // 2 for n in array.shape[:3])
+    i, j, k = at
     axial, coronal, sagittal = array[::-1, ::-1, k], array[::-1, j, ::-1], array[i, ::-1, ::-1]
     return [plane.swapaxes(0, 1) for plane in (axial, coronal, sagittal)]
 

@@ -15,14 +15,16 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from oncurate.clinical.mapping import ClinicalPolicy, with_mapping
 from oncurate.deidentify import DeidentifyPolicy
 from oncurate.errors import UsageError
 from oncurate.identity import SECRET_BYTES_MIN
 from oncurate.policies import GeometryPolicy
 from oncurate.profiles import Profiles
 from oncurate.profiles import load as load_profiles
+from oncurate.sources.interface import SCHEMES, PullSettings, Selection
 
-SOURCE_SCHEMES = ("file", "s3")
+SOURCE_SCHEMES = SCHEMES
 ZONE_SCHEMES = ("file", "s3")
 
 
@@ -68,14 +70,24 @@ class Provider(Section):
     geometry: GeometryPolicy = GeometryPolicy()
     harmonise: dict[str, dict[str, Any]] = {}
     quality: Quality = Quality()
-    outputs: tuple[Literal["nifti"], ...] = ("nifti",)
+    clinical: ClinicalPolicy | None = None
+    outputs: tuple[Literal["nifti", "dicom"], ...] = ("nifti",)
     limits: Limits = Limits()
+    pull: PullSettings = PullSettings()
+    select: Selection = Selection()
 
     @field_validator("dataset")
     @classmethod
     def _not_reserved(cls, value: str) -> str:
         if value == "catalogue":
             raise ValueError("'catalogue' is the name of a folder of every target")
+        return value
+
+    @field_validator("outputs")
+    @classmethod
+    def _nifti_always(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "nifti" not in value or len(set(value)) != len(value):
+            raise ValueError("give [nifti], or [nifti, dicom] to have the de-identified DICOM objects, too")
         return value
 
     @property
@@ -132,9 +144,6 @@ def read(path: str | Path) -> Provider:
 
 def parse(raw: dict[str, Any], *, base: Path) -> Provider:
     """Check the mapping of a provider file; relative folders are relative to `base`."""
-    for key in ("clinical",):
-        if key in raw:
-            raise UsageError(f"the key '{key}' is known but not supported by this version; remove it")
     try:
         provider = Provider.model_validate(raw)
         provider.profiles()
@@ -151,7 +160,16 @@ def parse(raw: dict[str, Any], *, base: Path) -> Provider:
             )
     if source.startswith("file://") and (_inside(target, source) or _inside(work, source)):
         raise UsageError("target and work zone must not lie inside the source folder: they would be read as input")
-    return provider.model_copy(update={"source": source, "target": target, "work": work})
+    clinical = provider.clinical and with_mapping(provider.clinical, base)
+    if clinical is not None:
+        place = _zone(clinical.file, base, "clinical.file", ZONE_SCHEMES)
+        if _inside(place, target):
+            raise UsageError("clinical.file lies inside the target: consumers read the target")
+        clinical = clinical.model_copy(update={"file": place})
+    select = provider.select.at(base)
+    return provider.model_copy(
+        update={"select": select, "source": source, "target": target, "work": work, "clinical": clinical}
+    )
 
 
 def _zone(value: str, base: Path, key: str, schemes: tuple[str, ...]) -> str:
@@ -159,14 +177,16 @@ def _zone(value: str, base: Path, key: str, schemes: tuple[str, ...]) -> str:
     if "://" not in value:
         return (base / Path(value).expanduser()).resolve().as_uri()
     if "@" in parts.netloc and parts.scheme != "dimse":
-        raise UsageError(f"{key}: credentials do not belong in a URL; use the standard environment variables")
+        raise UsageError(f"{key}: credentials do not belong in a URL; use environment variables, see the key pull")
     if parts.scheme not in schemes:
-        raise UsageError(f"{key}: '{parts.scheme}://' is not supported; use a folder, {' or '.join(schemes)}://")
+        raise UsageError(
+            f"{key}: '{parts.scheme}://' is not supported; use a folder, {', '.join(f'{s}://' for s in schemes)}"
+        )
     if parts.scheme == "file":
         return Path(parts.path).resolve().as_uri()
     if not parts.netloc:
-        raise UsageError(f"{key}: the URL names no bucket")
-    return value.rstrip("/")
+        raise UsageError(f"{key}: the URL names no bucket or host")
+    return value if parts.scheme in ("http", "https") else value.rstrip("/")  # a listing's URL ends in a slash
 
 
 def _beside(target: str) -> str:

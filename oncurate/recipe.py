@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any
 
-STAGE_VERSIONS = {"index": 2, "deidentify": 2, "convert": 2, "harmonise": 2, "check": 2}
+STAGE_VERSIONS = {"index": 3, "deidentify": 3, "convert": 3, "harmonise": 2, "annotate": 1, "check": 2}
 """Raise a stage's number when the same input would give other output; every key that depends on it changes."""
 
 

@@ -17,6 +17,9 @@ from oncurate.reasons import Reason, State
 
 Vector = tuple[float, float, float]
 
+Region = tuple[int, int, int, int]
+"""A rectangle of a frame: first column, first row, last column, last row, 0-based, inclusive."""
+
 RESCALE = "rescale"
 """Scaling by RescaleSlope and RescaleIntercept, or by nothing where they are absent."""
 
@@ -109,11 +112,38 @@ class Instance(Record):
     frames: tuple[Frame, ...]
     attributes: dict[str, Any]
     identifiers: tuple[str, ...]  # identifying values of the header, to be searched for in what was written
+    people: tuple[str, ...] = ()  # those of them that name somebody, to be taken out of descriptions
 
     @property
     def locator(self) -> PixelLocator:
         """Where its pixels are."""
         return PixelLocator(object=self.object, url=self.url, bytes=self.bytes, offset=self.offset, format=self.format)
+
+
+class Companion(Record):
+    """One DICOM object that belongs to images without being one: segmentation, structure set, dose, report, ...
+
+    Identified. What it points to is kept as UIDs of the source; "" and () where it does not say.
+    """
+
+    object: str
+    source_path: str
+    url: str
+    bytes: int
+    kind: Literal["seg", "rtstruct", "rtdose", "parametric_map", "sr", "other"]
+    SOPClassUID: str
+    SOPInstanceUID: str
+    SeriesInstanceUID: str
+    StudyInstanceUID: str
+    FrameOfReferenceUID: str
+    PatientID: str
+    IssuerOfPatientID: str
+    Modality: str
+    StudyDate: str
+    referenced_frame_of_reference: str
+    referenced_series: tuple[str, ...]
+    referenced_instances: tuple[str, ...]
+    identifiers: tuple[str, ...]
 
 
 class Geometry(Record):
@@ -149,6 +179,7 @@ class Slice(Record):
     slope: float
     intercept: float
     position: Vector | None = None  # LPS mm; kept only where the volume needs a `correction`
+    text: tuple[Region, ...] = ()  # rectangles with text, blanked on decoding; known from deidentify on
 
 
 class Repetition(Record):
@@ -202,6 +233,7 @@ class SourceSeries(Record):
     StudyDate: str
     volumes: tuple[PlannedVolume, ...]
     identifiers: tuple[str, ...]
+    people: tuple[str, ...] = ()
 
 
 class CohortSeries(Record):
@@ -225,7 +257,35 @@ class CohortVolume(Record):
     recipe: str  # digest of the recipe
     planned: PlannedVolume
     masked: bool  # pixels outside the ultrasound regions are blanked on decoding
-    regions: tuple[tuple[int, int, int, int], ...] = ()  # kept: first column, first row, last column, last row
+    regions: tuple[Region, ...] = ()  # kept
+    searched_for_text: bool = False  # every frame was looked at; what was found is in `Slice.text`
+    face: Literal["none", "possible", "removed"] = "none"  # a face that could be rendered and recognised
+
+
+class CohortObject(Record):
+    """A de-identified DICOM object as it was written and read back. All UIDs are the cohort's."""
+
+    key: str  # below the data set's folder
+    sha256: str
+    bytes: int
+    object: str  # SHA-256 of the source file: the ledger's link, never released
+    subject_id: str
+    StudyInstanceUID: str
+    SeriesInstanceUID: str
+    SOPInstanceUID: str
+    SOPClassUID: str
+    Modality: str
+    volume_ids: tuple[str, ...]  # volumes made of it
+
+
+class CohortAnnotation(Record):
+    """What was drawn or measured on a volume, de-identified: a DICOM object whose UIDs and text are the cohort's."""
+
+    annotation_id: str  # changes only when content or recipe changes
+    kind: Literal["seg", "rtstruct", "rtdose", "parametric_map", "sr"]
+    source: CohortObject
+    volume_id: str  # of the volume that it belongs to
+    recipe: str
 
 
 class Outcome(Record):

@@ -48,7 +48,7 @@ class S3Root:
         self.bucket, self.prefix = bucket, prefix
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
-        return _filesystem().cat_file(self._path(key), start=start or None, end=stop)
+        return filesystem().cat_file(self._path(key), start=start or None, end=stop)
 
     def write(self, key: str, data: bytes) -> None:
         self._put(key, data, "overwrite", _parts(len(data)))
@@ -65,14 +65,14 @@ class S3Root:
 
     def upload(self, key: str, local_path: Path) -> None:
         size = os.path.getsize(local_path)
-        _filesystem().put_file(str(local_path), self._path(key), **_parts(size), **_content_type(key))
+        filesystem().put_file(str(local_path), self._path(key), **_parts(size), **_content_type(key))
 
     def download(self, key: str, local_path: Path) -> None:
-        _filesystem().get_file(self._path(key), str(local_path), chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+        filesystem().get_file(self._path(key), str(local_path), chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
 
     def copy_from(self, key: str, other: object, other_key: str) -> bool:
         if isinstance(other, S3Root):
-            _filesystem().cp_file(other._path(other_key), self._path(key))
+            filesystem().cp_file(other._path(other_key), self._path(key))
             return True
         return False
 
@@ -122,10 +122,10 @@ class S3Root:
         return isinstance(error, _TRANSIENT)
 
     def is_full(self, error: BaseException) -> bool:
-        return _code(error) in _FULL_CODES or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+        return error_code(error) in _FULL_CODES or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
     def complaint(self, error: BaseException) -> str | None:
-        code = _code(error)
+        code = error_code(error)
         if code == "NoSuchBucket":
             return "does not exist: there is no such bucket"
         if isinstance(error, FileNotFoundError | FileExistsError):
@@ -143,10 +143,10 @@ class S3Root:
         return f"cannot be used: {server} reports {code or type(error).__name__}"
 
     def _put(self, key: str, data: bytes, mode: str, parts: dict[str, int]) -> None:
-        _filesystem().pipe_file(self._path(key), data, mode=mode, **parts, **_content_type(key))
+        filesystem().pipe_file(self._path(key), data, mode=mode, **parts, **_content_type(key))
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        return _filesystem().call_s3(method, Bucket=self.bucket, **arguments)
+        return filesystem().call_s3(method, Bucket=self.bucket, **arguments)
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -161,15 +161,21 @@ def open_root(url: str) -> S3Root:
     return S3Root(bucket, prefix)
 
 
-def _filesystem() -> S3FileSystem:
+def filesystem(endpoint: str | None = None) -> S3FileSystem:
+    """This process's connection to the S3 server that the AWS variables name, or to the one at `endpoint`."""
     environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    return _connect(os.getpid(), environment)
+    return _connect(os.getpid(), environment, endpoint)
 
 
 @lru_cache(maxsize=4)
-def _connect(pid: int, environment: tuple[tuple[str, str], ...]) -> S3FileSystem:  # noqa: ARG001  # the cache's key
+def _connect(
+    pid: int,  # noqa: ARG001  # the cache's key, as is the environment
+    environment: tuple[tuple[str, str], ...],  # noqa: ARG001
+    endpoint: str | None,
+) -> S3FileSystem:
     """One connection pool a process (they do not survive a fork) and AWS environment. Nothing is cached or retried."""
     filesystem = S3FileSystem(
+        endpoint_url=endpoint,
         skip_instance_cache=True,
         use_listings_cache=False,
         max_concurrency=_PARTS_AT_ONCE,
@@ -193,7 +199,7 @@ def _content_type(key: str) -> dict[str, str]:
     return {"ContentType": kind} if kind and not encoding else {}
 
 
-def _code(error: BaseException) -> str:
+def error_code(error: BaseException) -> str:
     """The server's error code behind an exception that s3fs translated; empty if there is none."""
     response = getattr(error.__cause__ or error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

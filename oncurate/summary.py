@@ -81,7 +81,7 @@ def summarise(tables: Mapping[str, bytes]) -> Summary:
             studies=studies.num_rows,
             series=series,
             volumes=volumes.num_rows,
-            annotations=pq.ParquetFile(io.BytesIO(annotations)).metadata.num_rows if annotations else 0,
+            annotations=_distinct(annotations, "annotation_id") if annotations else 0,
         ),
         content=Content(
             modalities=_names(modalities),
@@ -114,6 +114,10 @@ def disclosed(groups: Mapping[str, int]) -> dict[str, str]:
     if len(hidden) == 1 and others:
         shown[min(others, key=lambda name: (groups[name], name))] = "not shown"
     return shown
+
+
+def _distinct(data: bytes, column: str) -> int:
+    return len(pc.unique(_read(data, column)[column]))
 
 
 def _read(data: bytes, *columns: str) -> pa.Table:

@@ -20,7 +20,10 @@ from oncurate.staged import POINTER, Current, folder, manifest_key, number_of, t
 from oncurate.store import Store
 
 PATH_SUFFIX = "_path"
-"""Columns of the volumes table whose name ends so hold paths of objects; null where a volume has no such object."""
+"""Columns whose name ends so hold paths of objects; null where there is no such object."""
+
+PATH_TABLES = ("volumes", "annotations", "instances")
+"""Tables that have such columns. The first is in every release."""
 
 
 class VerifyReport(Record):
@@ -104,8 +107,13 @@ def _manifest(
 
 
 def _dangling(dataset_store: Store, version: str, listed: set[str]) -> Iterable[Problem]:
-    """Paths in the volumes table that the manifest does not know."""
-    key = table_key(version, "volumes")
+    """Paths in tables that the manifest does not know."""
+    first, *others = PATH_TABLES
+    keys = [table_key(version, first), *(k for name in others if (k := table_key(version, name)) in listed)]
+    return [problem for key in keys for problem in _dangling_in(dataset_store, key, listed)]
+
+
+def _dangling_in(dataset_store: Store, key: str, listed: set[str]) -> Iterable[Problem]:
     try:
         table = tables.read_columns(dataset_store.read(key))
         columns = [table[name] for name in table.column_names if name.endswith(PATH_SUFFIX)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oncurate import nifti, reread
+from oncurate import faces, nifti, reread
 from oncurate.convert import convert
 from oncurate.describe import NATIVE
 from oncurate.errors import Defect, Rejection
@@ -20,6 +20,7 @@ from oncurate.store import Store
 from tasks import zone
 from tasks.guard import stage_task
 from tasks.index import Locators, locators_key
+from tasks.pixelwork import face_of
 from tasks.reading import read_object
 from tasks.volumes import run_batch, where
 from tasks.zone import Part
@@ -67,6 +68,10 @@ def convert_batch(
 
     def work(store: Store, folder: str, series: CohortSeries, volume: CohortVolume) -> bytes:
         image, unit, inverted, steps = convert(volume, series.Modality, locators, read_object)
+        face = face_of(store, volume)
+        if face is not None:
+            image, step = faces.deface(image, face, faces.fill_value(image, unit, volume.planned.padding))
+            steps = (*steps, step)
         written = write_image(store, f"{folder}/{NATIVE}", image)
         record = NativeImage(
             image=written, value_unit=unit, inverted=inverted, steps=steps, correction=volume.planned.correction

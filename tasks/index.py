@@ -10,14 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from oncurate import allowlist, headers, leaks, pixels
+from pydantic import Field
+
+from oncurate import allowlist, copies, headers, leaks, pixels
+from oncurate.companions import read_companion
 from oncurate.errors import Rejection
 from oncurate.identity import has_patient_id
 from oncurate.plan import plan_series
 from oncurate.provider import Provider
-from oncurate.reasons import Reason
+from oncurate.reasons import Reason, State
 from oncurate.recipe import STAGE_VERSIONS, content_name, digest
-from oncurate.records import Instance, Outcome, PixelLocator, Record, SourceObject, SourceSeries
+from oncurate.records import Companion, Instance, Outcome, PixelLocator, Record, SourceObject, SourceSeries
 from tasks import zone
 from tasks.guard import stage_task
 from tasks.pull import balance
@@ -28,15 +31,18 @@ STAGE = "index"
 
 
 class Headers(Record):
-    """Records of the first pass: the instances of a batch of files, identified."""
+    """Records of the first pass: the images and other objects of a batch of files, identified."""
 
     instances: tuple[Instance, ...]
+    companions: tuple[Companion, ...] = ()
 
 
 class Planned(Record):
-    """Records of the second pass: the series of a batch of patients, identified."""
+    """Records of the second pass: the series of a batch of patients and what belongs to them, identified."""
 
     series: tuple[SourceSeries, ...]
+    companions: tuple[Companion, ...] = ()
+    refused: dict[str, Reason] = Field(default_factory=dict)  # by SOPInstanceUID: images of which nothing goes on
 
 
 class Locators(Record):
@@ -50,14 +56,14 @@ def locators_key(plan: Part) -> str:
     return f"parts/plan/{plan.name}.locators.json.gz"
 
 
-def patient_key(of: Instance | SourceSeries) -> str:
+def patient_key(of: Instance | Companion | SourceSeries) -> str:
     """Digest that names a patient inside the work zone only; the study stands in where there is no PatientID."""
     if of.PatientID:
         return digest(["patient", of.PatientID, of.IssuerOfPatientID])
     return digest(["study", of.StudyInstanceUID])
 
 
-def series_key(of: Instance | SourceSeries) -> str:
+def series_key(of: Instance | Companion | SourceSeries) -> str:
     """Digest that names a series of one patient and study inside the work zone only."""
     return digest([patient_key(of), of.StudyInstanceUID, of.SeriesInstanceUID])
 
@@ -85,34 +91,38 @@ def header_batch(provider: Provider, batch: str, number: int, total: int) -> Par
     part = zone.part_of(zone.HEADERS, batch)
     if zone.finished(store, part):
         return part
-    instances: list[Instance] = []
+    found: list[Instance | Companion] = []
     outcomes: list[Outcome] = []
-    rows: list[dict[str, Any]] = []
     for source_path, url, size, sha256 in zone.unpack_json(store.read(batch)):
         try:
-            with open_object(url) as stream:
-                instance = headers.read_instance(
-                    stream,
-                    object=sha256,
-                    source_path=source_path,
-                    url=url,
-                    size=size,
-                    keywords=allowlist.KEYWORDS,
-                    harvest=leaks.harvest,
-                )
+            found.append(read_header(source_path, url, size, sha256))
         except Rejection as refusal:
             outcomes.append(Outcome.refused(source_path, STAGE, refusal.reason, refusal.detail))
-            continue
         except FileNotFoundError:
             outcomes.append(Outcome.refused(source_path, STAGE, Reason.UNREADABLE_FILE, "gone since it was listed"))
-            continue
-        instances.append(instance)
-        rows.append(header_row(instance))
-    return zone.save(store, part, Headers(instances=tuple(instances)), Rows(rows=tuple(rows), outcomes=tuple(outcomes)))
+    records = Headers(
+        instances=tuple(item for item in found if isinstance(item, Instance)),
+        companions=tuple(item for item in found if isinstance(item, Companion)),
+    )
+    rows = tuple(header_row(item) for item in found)
+    return zone.save(store, part, records, Rows(rows=rows, outcomes=tuple(outcomes)))
 
 
-def header_row(instance: Instance) -> dict[str, Any]:
-    """What the flow process needs to know of an instance: who it belongs to, by digests, and its size."""
+def read_header(source_path: str, url: str, size: int, sha256: str) -> Instance | Companion:
+    """The header of one object: of an image, or of what may belong to one. Raises `Rejection`, FileNotFoundError."""
+    given = {"object": sha256, "source_path": source_path, "url": url, "size": size, "harvest": leaks.harvest}
+    with open_object(url) as stream:
+        try:
+            return headers.read_instance(stream, keywords=allowlist.KEYWORDS, **given)
+        except Rejection as refusal:
+            if refusal.reason is not Reason.NOT_AN_IMAGE:
+                raise
+            stream.seek(0)
+            return read_companion(stream, **given)
+
+
+def header_row(instance: Instance | Companion) -> dict[str, Any]:
+    """What the flow process needs to know of an object: who it belongs to, by digests, and its size."""
     return {
         "source_path": instance.source_path,
         "object": instance.object,
@@ -178,11 +188,14 @@ def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
     if zone.finished(store, part):
         return part
     by_series: dict[str, list[Instance]] = {}
+    companions: list[Companion] = []
     for records, paths in zone.unpack_json(store.read(batch))["parts"].items():
         wanted = set(paths)
-        for instance in zone.unpack(store.read(records), Headers).instances:
+        headers_read = zone.unpack(store.read(records), Headers)
+        for instance in headers_read.instances:
             if instance.source_path in wanted:
                 by_series.setdefault(series_key(instance), []).append(instance)
+        companions += [item for item in headers_read.companions if item.source_path in wanted]
     digests = PixelDigests()
     series: list[SourceSeries] = []
     outcomes: list[Outcome] = []
@@ -198,11 +211,22 @@ def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
         if planned is not None and planned.volumes:
             series.append(planned)
             rows.append(_series_row(key, instances, planned, len(members), len(refusals)))
+    companions, refusals = copies.of_companions(companions)
+    outcomes += refusals
     store.write(locators_key(part), zone.pack(Locators(locators=tuple(locators))))
     links = {"series": {series_key(s): sorted({x.object for v in s.volumes for x in v.slices}) for s in series}}
     return zone.save(
-        store, part, Planned(series=tuple(series)), Rows(rows=tuple(rows), outcomes=tuple(outcomes), links=links)
+        store,
+        part,
+        Planned(series=tuple(series), companions=tuple(companions), refused=_refused(by_series.values(), outcomes)),
+        Rows(rows=tuple(rows), outcomes=tuple(outcomes), links=links),
     )
+
+
+def _refused(found: Iterable[list[Instance]], outcomes: Iterable[Outcome]) -> dict[str, Reason]:
+    """Why each image was refused, by SOPInstanceUID; a copy of one that goes on is none."""
+    reasons = {o.key: o.reason for o in outcomes if o.reason is not None and o.state is State.QUARANTINED}
+    return {i.SOPInstanceUID: reasons[i.source_path] for group in found for i in group if i.source_path in reasons}
 
 
 class PixelDigests:

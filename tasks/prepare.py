@@ -5,30 +5,34 @@ Belongs here: secret, zones, and whose data set lies in the target. Does not bel
 
 from __future__ import annotations
 
-from oncurate import release, sources
+from contextlib import closing
+
+from oncurate import release
 from oncurate.errors import UsageError
+from oncurate.identity import Keys
 from oncurate.provider import Provider
+from oncurate.sources.pace import wait_for_window
 from oncurate.store import Store
 from tasks import zone
-from tasks.deidentify import check_secret
+from tasks.pull import open_source
+from tasks.secret import remember
 
 
 def prepare(provider: Provider) -> None:
     """Raise the error that says what is wrong with secret, source, target or work zone."""
     provider.secret()
-    _check_source(provider.source)
+    _check_source(provider)
     Store(provider.target).check_writable()
     held = release.current(zone.target(provider))
     if held is not None and held.dataset != provider.dataset:
         raise UsageError(f"{provider.dataset_url} holds releases of another data set; choose another target or name")
     zone.work(provider).make_private()  # key table, ledger and identified records
     zone.work(provider).check_writable()
-    check_secret(provider)
+    remember(provider, Keys(provider.secret()))
 
 
-def _check_source(source: str) -> None:
+def _check_source(provider: Provider) -> None:
     """Raise `StoreUnreachable` unless the source is there and lets us list it."""
-    if source.startswith("s3://"):
-        Store(source).check_readable()
-    else:
-        next(iter(sources.list_objects(source)), None)
+    wait_for_window(provider.pull)
+    with closing(open_source(provider)) as source:
+        next(iter(source.entries()), None)

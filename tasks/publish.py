@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from oncurate import __version__, catalogue, describe, leaks, ledger, release, tables
+from oncurate.deidentify import DESCRIPTIONS
 from oncurate.errors import Defect, GateRefused
 from oncurate.identity import Keys
 from oncurate.ledger import Identity, Place, Sums
@@ -26,7 +28,9 @@ from oncurate.records import CohortSeries, Outcome, Record, SourceObject
 from oncurate.staged import About, Current, Staged, StagedObject
 from oncurate.store import Store
 from oncurate.verdict import GateReport
-from tasks import zone
+from oncurate.verify import PATH_SUFFIX, PATH_TABLES
+from tasks import clinical, zone
+from tasks.deidentify import pixel_tools
 from tasks.guard import stage_task
 from tasks.pull import inputs_digest
 
@@ -34,8 +38,14 @@ SOFTWARE = ("pydicom", "SimpleITK", "numpy", "pyarrow", "prefect", "dask", "grea
 """Packages whose version a release records: those that touch pixels, tables or gates."""
 
 
-OWN_WORDS = frozenset({"steps", "kind", "profile", "dtype", "native_dtype", "harmonised_dtype", "coordinates"})
-"""Fields whose text is ours by construction: step names and their arguments, kinds, voxel types."""
+OWN_WORDS = frozenset(
+    {"steps", "kind", "profile", "dtype", "native_dtype", "harmonised_dtype", "coordinates", *DESCRIPTIONS}
+    | {"label_name", "algorithm_name", "tracking_id", "meaning", "snomed_meaning", "flags", "rule"}
+    | {"name", "finding", "site", "method", "derivation", "laterality"}
+)
+"""Fields whose text is ours by construction: step names and their arguments, kinds, voxel types, rules; and what free
+text and codes mean, of which only words of radiology are left, some of which are names of other people in the archive.
+"""
 
 
 class Finished(Record):
@@ -64,7 +74,8 @@ def about(provider: Provider) -> About:
 
 def release_inputs(provider: Provider, objects_digest: str) -> str:
     """Keyed digest of what a release is made of: the archive's content and what the provider file says about it."""
-    return Keys(provider.secret()).inputs_digest([objects_digest, about(provider).model_dump(mode="json")])
+    told = about(provider).model_dump(mode="json")
+    return Keys(provider.secret()).inputs_digest([objects_digest, told, clinical.file_digest(provider)])
 
 
 def release_recipe(provider: Provider) -> str:
@@ -77,6 +88,7 @@ def parameters(provider: Provider) -> dict[str, Any]:
     return {
         "stage_versions": STAGE_VERSIONS,
         "deidentify": provider.deidentify.model_dump(mode="json"),
+        "pixels": pixel_tools(provider),
         "geometry": provider.geometry.model_dump(mode="json"),
         "profiles": provider.profiles().model_dump(mode="json")["by_name"],
         "outputs": list(provider.outputs),
@@ -117,12 +129,13 @@ def publish(
     places: Mapping[str, Place],
     outcomes: Sequence[Outcome],
     volumes: Sequence[dict[str, Any]],
-    quality: Sequence[dict[str, Any]],
+    more_tables: Mapping[str, Sequence[dict[str, Any]]],
     staged_objects: Sequence[StagedObject],
     cohort: Mapping[str, CohortSeries],
     gates: Mapping[str, GateReport],
     gate: Callable[[str, pa.Table], GateReport],
     identifiers: Callable[[], Iterable[str]],
+    issuers: Callable[[], Mapping[str, Collection[str]]],
 ) -> Finished:
     """Close the ledger, place the objects, let the release gate judge, commit, and renew the catalogue."""
     work, target = zone.work(provider), zone.target(provider)
@@ -131,7 +144,8 @@ def publish(
     sums = ledger.counts(rows)
     _refuse_share(provider, sums)
     own = describe.cohort_tables(cohort.values(), volumes)
-    named = {"volumes": list(volumes), "quality": list(quality), **own}
+    linked = clinical.link(provider, own, issuers() if provider.clinical else {}, gate)
+    named = {"volumes": list(volumes), **own, **more_tables, **linked.named}
     staged = Staged(
         about=about(provider),
         inputs_digest=release_inputs(provider, inputs_digest(objects)),
@@ -152,8 +166,8 @@ def publish(
         "objects_mismatched": len(
             {(o.key, o.sha256) for o in staged_objects} ^ {(e.path, e.sha256) for e in placement.entries}
         ),
-        "volumes_missing_files": len(set(_paths(volumes)) - {entry.path for entry in placement.entries}),
-        "identifiers_found": _identifiers_found(target, named, identifiers()),
+        "volumes_missing_files": len(_paths(named) - {entry.path for entry in placement.entries}),
+        "identifiers_found": _identifiers_found(target, named, chain(identifiers(), linked.identifiers)),
         "refused_share_limit": provider.limits.refused_share,
     }
     gate("release", tables.to_arrow("release_facts", [facts]))
@@ -200,15 +214,17 @@ def _facts(
         "ledger_duplicate_paths": len(rows) - len({row["source_path"] for row in rows}),
         "volumes": len(named["volumes"]),
         "subjects": len(subjects),
-        "objects_in_manifest": len(set(_paths(named["volumes"]))),
+        "objects_in_manifest": len(_paths(named)),
         "volumes_without_subject": sum(row["subject_id"] not in subjects for row in named["volumes"]),
         "volumes_without_study": sum(row["study_id"] not in studies for row in named["volumes"]),
         "refused_share": states[State.QUARANTINED] / sums.files if sums.files else 0.0,
     }
 
 
-def _paths(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [path for row in volumes for column, path in row.items() if column.endswith("_path") and path is not None]
+def _paths(named: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
+    """Every object of the release that a table names."""
+    rows = (row for name in PATH_TABLES for row in named.get(name, ()))
+    return {path for row in rows for column, path in row.items() if column.endswith(PATH_SUFFIX) and path is not None}
 
 
 def _identifiers_found(
@@ -216,12 +232,15 @@ def _identifiers_found(
 ) -> int:
     """How many identifiers of the whole archive occur in any text that was written for the release.
 
-    Searched: the text values of every volume.json, as read back from the target, and of every row of every table; not
-    our own words (`OWN_WORDS`). Identifiers made of digits alone are left to the search of each series against its own
-    source (`oncurate.deidentify`): over a whole archive they would meet shifted dates and decimals by chance.
+    Searched: the text values of every volume.json and labels.json, as read back from the target, and of every row of
+    every table; not our own words (`OWN_WORDS`). Identifiers made of digits alone are left to the search of each series
+    against its own source (`oncurate.deidentify`): over a whole archive they would meet shifted dates and decimals by
+    chance.
     """
     wanted = sorted({i for i in identifiers if not i.isdigit()})
-    written = [json.loads(target.read(row["metadata_path"])) for row in named["volumes"]]
+    paths = {row["metadata_path"] for row in named["volumes"]}
+    paths |= {row["labels_path"] for row in named.get("annotations", ()) if row.get("labels_path")}
+    written = [json.loads(target.read(path)) for path in sorted(paths)]
     return leaks.search("\n".join(_texts([written, list(named.values())])), wanted)
 
 

@@ -1,42 +1,95 @@
 """The pull stage: the provider's archive -> objects in the source zone, checksummed, resumable.
 
-Belongs here: listing, reuse of what an earlier run took, batches by size, the objects table. Does not belong here:
-how a kind of source is read (`oncurate.sources`).
+Belongs here: listing, reuse of what an earlier run took, batches by size, the journal, the objects table. Does not
+belong here: how a kind of source is read (`oncurate.sources`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 
 from oncurate import sources, tables
 from oncurate.provider import Provider
-from oncurate.reasons import Reason
+from oncurate.reasons import Reason, State
 from oncurate.recipe import content_name, digest
 from oncurate.records import SourceObject
-from oncurate.sources import Listed
+from oncurate.source_paths import INSIDE
+from oncurate.sources import Listed, Memory, Places, taking
+from oncurate.sources.interface import Expecting
+from oncurate.sources.pace import check_window
+from oncurate.sources.selection import HEAD_BYTES, Wanted
+from oncurate.store import read_url
 from tasks import zone
 from tasks.guard import stage_task
 from tasks.zone import Part, Rows
 
 STAGE = "pull"
+SELECTION = "pull/selection"
+"""Key of the digest of the selection that the objects table was made with."""
+FILES_A_BATCH = 2_000
+BYTES_A_BATCH = 1 << 30
+HELD = 20_000
+"""Files that are listed before batches of fixed size are cut; up to here they are balanced over the workers."""
+JOURNAL_S = 20.0
+JOURNAL_BYTES = 256 << 20
+"""What a batch has taken is written down after this time, or this many bytes: what a kill costs at most."""
+
+_JOURNAL = f"parts/{STAGE}"
+
+
+@dataclass
+class Survey:
+    """What listing the source found. `kept`: rows of an earlier pull that hold; `batches`: what must be taken."""
+
+    kept: list[SourceObject] = field(default_factory=list)
+    batches: list[str] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)  # bytes of each batch; 0 where the source does not say
+    files: int = 0
+    bytes: int = 0
+    new: int = 0
+    new_bytes: int = 0
+    vanished: int = 0  # files of the earlier pull that the source no longer lists
 
 
 def known_objects(provider: Provider) -> list[SourceObject]:
-    """What the last finished pull found, as far as it still lies where it lay; empty before the first."""
+    """What the last pull found, finished or killed, as far as it still lies where it lay; empty before the first."""
+    work = zone.work(provider)
     try:
-        rows = tables.from_parquet(zone.work(provider).read(zone.OBJECTS))
+        rows = tables.from_parquet(work.read(zone.OBJECTS))
     except FileNotFoundError:
-        return []
+        rows = []
+    journal = [row for key in _journal_keys(provider) for row in zone.unpack(work.read(key), Rows).rows]
+    newer = {_outermost(row["source_path"]) for row in journal}
+    rows = [row for row in rows if _outermost(row["source_path"]) not in newer] + journal
     found = [SourceObject(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None}) for row in rows]
     places = (provider.source, zone.source_zone(provider).url)
     return [item for item in found if not item.url or item.url.startswith(places)]
 
 
-def divide(provider: Provider, known: Sequence[SourceObject]) -> tuple[list[SourceObject], list[Listed]]:
-    """List the source: rows of an earlier pull that still hold, and the listed files that must be taken."""
-    listed = sources.list_objects(provider.source)
-    return sources.reuse(listed, {o.source_path: o for o in known}, zone.source_zone(provider))
+def survey(provider: Provider, workers: int = 1) -> Survey:
+    """List the source, and write batches of what must be taken; the listing is never held as a whole."""
+    known = _still_wanted(provider, known_objects(provider))
+    found = Survey()
+    memory = Memory({row.source_path: row for row in known}, zone.source_zone(provider))
+    with closing(open_source(provider)) as source:
+        memory.tell(source)
+        held: list[Listed] = []
+        for group in _grouped(_missing(found, memory, source.entries())):
+            held += group
+            if len(held) >= HELD:
+                _cut(provider, found, held, workers, is_last=False)
+        _cut(provider, found, held, workers, is_last=True)
+    found.vanished = memory.vanished
+    return found
+
+
+def open_source(provider: Provider, workers: int = 1) -> sources.Source:
+    """The provider's source, for one of `workers` that share its rate."""
+    return sources.source_of(provider.source, provider.pull.for_worker(workers), provider.select)
 
 
 def inputs_digest(objects: Iterable[SourceObject]) -> str:
@@ -47,21 +100,33 @@ def inputs_digest(objects: Iterable[SourceObject]) -> str:
 def unchanged(provider: Provider) -> tuple[bool, str]:
     """Whether the source lists exactly what the last run took, and the digest of that."""
     known = known_objects(provider)
-    if not known:
+    if not known or _still_wanted(provider, known) != known:
         return False, ""
-    kept, new = divide(provider, known)
-    return (not new and len(kept) == len(known)), inputs_digest(known)
+    memory = Memory({row.source_path: row for row in known}, zone.source_zone(provider))
+    with closing(open_source(provider)) as source:
+        memory.tell(source)
+        kept = 0
+        for listed in source.entries():
+            rows = memory.rows(listed)
+            if not rows:
+                return False, inputs_digest(known)
+            kept += len(rows)
+    return kept == len(known), inputs_digest(known)
 
 
-def write_batches(provider: Provider, listed: Sequence[Listed], count: int) -> list[str]:
-    """Write the listed files as `count` batches of about equal size; returns their keys."""
-    batches = balance([(item.bytes, item) for item in listed], count)
+def write_batches(provider: Provider, listed: Sequence[Listed], count: int, workers: int = 1) -> list[tuple[str, int]]:
+    """Write the listed files as `count` batches of about equal size; returns key and bytes of each."""
+    groups: dict[str, list[Listed]] = {}
+    for number, item in enumerate(listed):
+        groups.setdefault(item.group or f"\n{number}", []).append(item)
+    weighted = [(sum(i.bytes or 0 for i in group), group) for group in groups.values()]
     keys = []
-    for batch in batches:
-        value = [[i.source_path, i.url, i.bytes, i.version, i.reason] for i in batch]
+    for batch in balance(weighted, count):
+        items = [item for group in batch for item in group]
+        value = [[i.source_path, i.url, i.bytes, i.version, i.reason, i.group] for i in items]
         key = f"batches/{STAGE}/{content_name(value)}.json.gz"
-        zone.work(provider).write(key, zone.pack(value))
-        keys.append(key)
+        zone.work(provider).write(key, zone.pack({"workers": workers, "items": value}))
+        keys.append((key, sum(i.bytes or 0 for i in items)))
     return keys
 
 
@@ -79,23 +144,151 @@ def balance(weighted: Iterable[tuple[int, Any]], count: int) -> list[list[Any]]:
 @stage_task(STAGE)
 def pull_batch(provider: Provider, batch: str, number: int, total: int) -> Part:  # noqa: ARG001 - number, total name the run
     """Take every listed file of one batch: hash it in place, or bring it into the source zone."""
-    store, source = zone.work(provider), zone.source_zone(provider)
+    store = zone.work(provider)
     part = zone.part_of(STAGE, batch)
-    if zone.finished(store, part) and not _unreadable(zone.load_rows(store, part)):
+    if zone.finished(store, part) and not _may_heal(zone.load_rows(store, part)):
         return part
-    taken: list[dict[str, Any]] = []
-    for path, url, size, version, reason in zone.unpack_json(store.read(batch)):
-        item = Listed(path, url, size, version, Reason(reason) if reason else None)
-        taken.extend(row.model_dump(mode="json") for row in sources.take(item, source))
+    before = {row["source_path"]: row for row in _written(provider, part)}
+    spec = zone.unpack_json(store.read(batch))
+    items = [Listed(*item[:4], Reason(item[4]) if item[4] else None, item[5]) for item in spec["items"]]
+    left = [item for item in items if item.source_path not in before]
+    taken: list[dict[str, Any]] = list(before.values())
+    with closing(open_source(provider, spec["workers"])) as source:
+        if isinstance(source, Expecting):
+            source.expect(left)
+        rows = taking.take_all(left, source, places(provider), lambda: check_window(provider.pull))
+        for piece in _journalled(provider, part, rows):
+            taken += piece
     return zone.save(store, part, {}, Rows(rows=tuple(taken)))
 
 
-def _unreadable(rows: Rows) -> bool:
-    """Whether a file could not be read last time, which a second look may mend."""
-    return any(row["reason"] == Reason.UNREADABLE_FILE for row in rows.rows)
+def places(provider: Provider) -> Places:
+    """Where what is taken goes. Unfinished objects lie outside the source zone."""
+    work = zone.work(provider)
+    return Places(zone.source_zone(provider), work.child("partial"), provider.pull.limits, Wanted(provider.select))
 
 
 def write_objects(provider: Provider, objects: Iterable[SourceObject]) -> None:
-    """Write the objects table of this run: the memory of the next pull."""
+    """Write the objects table of this run, the memory of the next pull, which makes the journal superfluous."""
     rows = [o.model_dump(mode="json") for o in sorted(objects, key=lambda o: o.source_path)]
-    zone.work(provider).write(zone.OBJECTS, tables.to_parquet("objects", rows))
+    work = zone.work(provider)
+    work.write(zone.OBJECTS, tables.to_parquet("objects", rows))
+    work.write(SELECTION, Wanted(provider.select).digest.encode())
+    for folder in (_JOURNAL, f"batches/{STAGE}"):
+        for key in list(work.list(folder)):
+            work.delete(key)
+
+
+def account(survey: Survey, taken: Sequence[SourceObject], seconds: float) -> list[dict[str, Any]]:
+    """What an operator sees of the source: counts, bytes and rate; no name, path or id."""
+    own = [row for row in taken if INSIDE not in row.source_path]
+    refused = [row for row in taken if row.reason is not None and row.reason.state is State.QUARANTINED]
+    size = sum(row.bytes for row in own)
+    return [
+        {"what": "listed", "files": survey.files, "MB": round(survey.bytes / 1e6, 1)},
+        {"what": "held from an earlier pull", "files": survey.files - survey.new, "MB": None},
+        {"what": "fetched", "files": len(own), "MB": round(size / 1e6, 1), "MB/s": round(size / 1e6 / seconds, 1)},
+        {"what": "refused (members of archives counted)", "files": len(refused), "MB": None},
+        {"what": "vanished since the earlier pull", "files": survey.vanished, "MB": None},
+    ]
+
+
+def _missing(found: Survey, memory: Memory, entries: Iterable[Listed]) -> Iterator[Listed]:
+    for item in entries:
+        found.files += 1
+        found.bytes += item.bytes or 0
+        rows = memory.rows(item)
+        found.kept += rows
+        if not rows:
+            found.new += 1
+            found.new_bytes += item.bytes or 0
+            yield item
+
+
+def _grouped(items: Iterable[Listed]) -> Iterator[list[Listed]]:
+    """Files one by one, those of a group together."""
+    group: list[Listed] = []
+    for item in items:
+        if group and (not item.group or item.group != group[0].group):
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
+def _cut(provider: Provider, found: Survey, held: list[Listed], workers: int, *, is_last: bool) -> None:
+    """Write what is held as batches, and forget it."""
+    by_work = max(-(-len(held) // FILES_A_BATCH), -(-sum(i.bytes or 0 for i in held) // BYTES_A_BATCH))
+    count = max(by_work, workers) if is_last and not found.batches else by_work
+    if held:
+        for key, size in write_batches(provider, held, min(len(held), count), workers):
+            found.batches.append(key)
+            found.weights.append(size)
+    held.clear()
+
+
+def _still_wanted(provider: Provider, known: list[SourceObject]) -> list[SourceObject]:
+    """Rows as the present selection would make them: after a change of it, what was left out is asked for again."""
+    wanted = Wanted(provider.select)
+    try:
+        before = zone.work(provider).read(SELECTION).decode()
+    except FileNotFoundError:
+        before = Wanted(sources.Selection()).digest
+    if before == wanted.digest:
+        return known
+    return [_reselected(row, wanted) for row in known if row.reason is not Reason.NOT_SELECTED]
+
+
+def _reselected(row: SourceObject, wanted: Wanted) -> SourceObject:
+    if row.reason is not None or wanted.wants(read_url(row.url)[:HEAD_BYTES]):
+        return row
+    return row.model_copy(update={"url": "", "reason": Reason.NOT_SELECTED})
+
+
+def _journalled(provider: Provider, part: Part, rows: Iterable[list[SourceObject]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows of files, written down piece by piece."""
+    piece: list[dict[str, Any]] = []
+    since, size, is_whole = time.monotonic(), 0, False
+    try:
+        for found in rows:
+            piece += [row.model_dump(mode="json") for row in found]
+            size += found[0].bytes
+            if size >= JOURNAL_BYTES or time.monotonic() - since >= JOURNAL_S:
+                _write_down(provider, part, piece)
+                yield piece
+                piece, since, size = [], time.monotonic(), 0
+        is_whole = True
+    finally:
+        if not is_whole:
+            _write_down(provider, part, piece)
+    yield piece
+
+
+def _write_down(provider: Provider, part: Part, piece: list[dict[str, Any]]) -> None:
+    if piece:
+        name = content_name([row["source_path"] for row in piece])
+        zone.work(provider).write(f"{_JOURNAL}/{part.name}-{name}.rows.json.gz", zone.pack(Rows(rows=tuple(piece))))
+
+
+def _written(provider: Provider, part: Part) -> Iterator[dict[str, Any]]:
+    """Rows that a try of this batch wrote down, apart from those that may heal."""
+    work = zone.work(provider)
+    for key in _journal_keys(provider):
+        if key.startswith(f"{_JOURNAL}/{part.name}-"):
+            rows = zone.unpack(work.read(key), Rows).rows
+            bad = {_outermost(row["source_path"]) for row in rows if row["reason"] in taking.RETRIED}
+            yield from (row for row in rows if _outermost(row["source_path"]) not in bad)
+
+
+def _journal_keys(provider: Provider) -> list[str]:
+    return [key for key in zone.work(provider).list(_JOURNAL) if key.endswith(".rows.json.gz")]
+
+
+def _outermost(source_path: str) -> str:
+    return source_path.partition(INSIDE)[0]
+
+
+def _may_heal(rows: Rows) -> bool:
+    """Whether a file could not be read last time, which a second look may mend."""
+    return any(row["reason"] in taking.RETRIED for row in rows.rows)

@@ -36,7 +36,7 @@ def run_batch(
     outcomes: list[Outcome] = []
     for series, volume in _volumes(zone.unpack(store.read(cohort.records), Cohort), skip):
         folder = zone.volume_folder(series.subject_id, volume.volume_id)
-        record = _recorded(provider, store, folder, name, images)
+        record = recorded(provider, store, folder, name, images)
         if record is None:
             try:
                 record = work(store, folder, series, volume)
@@ -64,7 +64,8 @@ def _volumes(cohort: Cohort, skip: Sequence[str]) -> Iterator[tuple[CohortSeries
                 yield series, volume
 
 
-def _recorded(provider: Provider, work: Store, folder: str, name: str, images: Sequence[str]) -> bytes | None:
+def recorded(provider: Provider, work: Store, folder: str, name: str, images: Sequence[str]) -> bytes | None:
+    """The record <name>.json of a folder if it is there with all of `images`."""
     try:
         record = work.read(zone.staged(f"{folder}/{name}.json"))
     except FileNotFoundError:

@@ -66,6 +66,11 @@ def volume_folder(subject_id: str, volume_id: str) -> str:
     return f"volumes/{subject_id}/{volume_id}"
 
 
+def annotation_folder(subject_id: str, annotation_id: str) -> str:
+    """Folder of one annotation, the same below the work zone's stage and the target."""
+    return f"annotations/{subject_id}/{annotation_id}"
+
+
 def staged(key: str) -> str:
     """The work-zone key under which a target object waits for publication."""
     return f"stage/{key}"

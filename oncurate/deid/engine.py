@@ -9,6 +9,7 @@ The output is built from nothing: an element that no line of this module puts th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -39,87 +40,123 @@ class AuditEntry(NamedTuple):
     rule: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a data set stands: `path` leads to it; `parent` is the keyword of the sequence around it, None at the root.
+
+    `encodings` are those of its text; in a `scrub`bed one no text stays; `forced` is action and rule for the values of
+    a content item.
+    """
+
+    path: str = ""
+    parent: str | None = None
+    depth: int = 0
+    encodings: list[str] = field(default_factory=lambda: [PLAIN])
+    scrub: bool = False
+    forced: tuple[str, str] | None = None
+
+
+class Slot(NamedTuple):
+    """One element of `source` on its way into `out`."""
+
+    source: Dataset
+    element: reading.Element
+    out: Dataset | dict[BaseTag, reading.Element]
+    place: Place
+
+    @property
+    def path(self) -> str:
+        """The tags and item numbers that lead to the element."""
+        return f"{self.place.path}{self.element.tag:08X}"
+
+
 class Walk:
     """One object on its way; `audit` collects what was done to every element that did not stay as it was."""
 
     def __init__(self, decisions: Rules, context: Context, iod: str, syntax: str) -> None:
-        self.rules, self.context, self.iod = decisions, context, iod
-        self.syntax, self.little_endian, self.implicit_vr = (
-            syntax,
-            syntax != pixels.BIG_ENDIAN,
-            syntax == pixels.IMPLICIT,
-        )
+        self.rules, self._context, self.iod, self.syntax = decisions, context, iod, syntax
+        self.little_endian, self.implicit_vr = syntax != pixels.BIG_ENDIAN, syntax == pixels.IMPLICIT
         self.signed_pixels = False
         self.keeps_positions = False
         self.ascii = True
         self.audit: list[AuditEntry] = []
+        self.is_personal = False
+        self._codes: tuple[Dataset, dict[int, str]] | None = None  # of the item that is being cleaned
+
+    @property
+    def context(self) -> Context:
+        """Whose object it is. Whatever asks for it may depend on it: `is_personal` says whether anything did."""
+        self.is_personal = True
+        return self._context
 
     def root(self, source: Dataset) -> Dataset:
         """The de-identified data set, without marks and file meta."""
         self.signed_pixels = bool(reading.integer(source, _SIGNED_PIXELS))
         self.keeps_positions = structured.has_references(source)
-        return self._dataset(source, "", None, 0, ["iso8859"], False, None)
+        return self._dataset(source, Place())
 
-    def _dataset(
-        self, source: Dataset, path: str, parent: str | None, depth: int, outer: list[str], scrub: bool, forced: object
-    ) -> Dataset:
-        out = Dataset()
-        out.set_original_encoding(self.implicit_vr, self.little_endian, PLAIN)  # written without parsing it again
-        encodings = reading.encodings_of(source, outer)
-        coded: dict[int, str] | None = None
-        for tag in sorted(source.keys()):
-            place = f"{path}{tag:08X}"
-            element = reading.element_of(source, tag)
-            if element is None:
-                self._note(place, REMOVE, "own: parse")
-                continue
-            if tag >> 16 & 1:
-                self._private(source, element, out, place, depth, encodings)
-                continue
-            decision = self.rules.decide(tag, self.iod, parent)
-            if decision.handling == "code":
-                if coded is None:
-                    coded = codes.cleaned(source, self.context.keys, self.context.harvested, encodings)
-                self._coded(element, coded.get(tag, ""), decision, out, place, encodings, scrub)
-                continue
-            if forced is not None and tag in structured.VALUES:
-                decision = decision._replace(action=forced[0], rule=forced[1])
-            if scrub and decision.action in (CLEAN, KEEP) and decision.vr in rules.FREE_TEXT:
-                decision = decision._replace(action=DUMMY, rule="own: dummy sequence")
-            self._element(source, element, decision, out, place, depth, encodings, scrub, parent)
+    def single(self, source: Dataset, element: reading.Element, place: Place) -> dict[BaseTag, reading.Element]:
+        """One element of a root data set that is no code, and the creator of its private block, de-identified.
+
+        `source` has to hold the element only if it is private or a sequence. `audit`, `ascii` and `is_personal` are of
+        this element alone.
+        """
+        out: dict[BaseTag, reading.Element] = {}
+        self.audit, self.ascii, self.is_personal = [], True, False
+        self._visit(Slot(source, element, out, place))
         return out
 
-    def _element(
-        self,
-        source: Dataset,
-        element: reading.Element,
-        decision: Decision,
-        out: Dataset,
-        place: str,
-        depth: int,
-        encodings: list[str],
-        scrub: bool,
-        parent: str | None,
-    ) -> None:
-        """Puts what may stay of one element into `out`."""
-        tag, action = element.tag, decision.action
-        if action == REMOVE:
-            self._note(place, REMOVE, decision.rule)
+    def _empty(self) -> Dataset:
+        out = Dataset()
+        out.set_original_encoding(self.implicit_vr, self.little_endian, PLAIN)  # written without parsing it again
+        return out
+
+    def _dataset(self, source: Dataset, place: Place) -> Dataset:
+        place = replace(place, encodings=reading.encodings_of(source, place.encodings))
+        out = self._empty()
+        for tag in sorted(source.keys()):
+            element = reading.element_of(source, tag)
+            if element is None:
+                self._note(f"{place.path}{tag:08X}", REMOVE, "own: parse")
+            else:
+                self._visit(Slot(source, element, out, place))
+        return out
+
+    def _visit(self, slot: Slot) -> None:
+        """Decides about one element and carries it out."""
+        tag, place = slot.element.tag, slot.place
+        if tag >> 16 & 1:
+            self._private(slot)
             return
-        vr = self._vr(element, decision.vr)
+        decision = self.rules.decide(tag, self.iod, place.parent)
+        if decision.handling == "code":
+            self._coded(slot, decision)
+            return
+        if place.forced is not None and tag in structured.VALUES:
+            decision = decision._replace(action=place.forced[0], rule=place.forced[1])
+        if place.scrub and decision.action in (CLEAN, KEEP) and decision.vr in rules.FREE_TEXT:
+            decision = decision._replace(action=DUMMY, rule="own: dummy sequence")
+        self._element(slot, decision)
+
+    def _element(self, slot: Slot, decision: Decision) -> None:
+        """Puts what may stay of one element into `out`."""
+        if decision.action == REMOVE:
+            self._note(slot.path, REMOVE, decision.rule)
+            return
+        vr = self._vr(slot.element, decision.vr)
         if vr is None:
-            self._instead(tag, decision.vr.partition(" or ")[0], decision, decision.otherwise, out, place, "own: VR")
+            self._contradicted(slot, decision.vr.partition(" or ")[0], decision)
         elif vr == "SQ":
-            self._sequence(source, tag, decision, out, place, depth, encodings, scrub)
-        elif action in (EMPTY, DUMMY):
-            value = reading.text_of(element, encodings) if vr in TEXT_VRS else ""
-            self._instead(tag, vr, decision, action, out, place, decision.rule, value or "")
+            self._sequence(slot, decision)
+        elif decision.action in (EMPTY, DUMMY):
+            value = reading.text_of(slot.element, slot.place.encodings) if vr in TEXT_VRS else ""
+            self._instead(slot, vr, decision, value or "")
         elif vr in TEXT_VRS:
-            self._text(element, vr, decision, out, place, encodings)
+            self._text(slot, vr, decision)
         elif vr in WIDTHS:
-            self._words(element, vr, decision, out, place)
+            self._words(slot, vr, decision)
         else:
-            self._bytes(source, element, vr, decision, out, place, parent)
+            self._bytes(slot, vr, decision)
 
     def _vr(self, element: reading.Element, listed: str) -> str | None:
         """The VR to judge by: the standard's, where the file's own does not contradict it; None where it does."""
@@ -135,16 +172,15 @@ class Walk:
             return own
         return listed if own in TEXT_VRS and listed in TEXT_VRS else None
 
-    def _text(
-        self, element: reading.Element, vr: str, decision: Decision, out: Dataset, place: str, encodings: list[str]
-    ) -> None:
+    def _text(self, slot: Slot, vr: str, decision: Decision) -> None:
+        element = slot.element
         raw = element.value
         if decision.handling == "number" and isinstance(raw, bytes) and self._is_plain_number(raw):
-            out[element.tag] = _as_raw(element, vr)
+            slot.out[element.tag] = _as_raw(element, vr)
             return
-        value = reading.text_of(element, encodings)
+        value = reading.text_of(element, slot.place.encodings)
         if value is None:
-            self._instead(element.tag, vr, decision, decision.otherwise, out, place, "own: VR")
+            self._contradicted(slot, vr, decision)
             return
         bare = value.rstrip(" \0")
         keep = decision.action == KEEP and vr not in rules.DATES and vr not in ("UI", "AS", "CS")
@@ -153,167 +189,134 @@ class Walk:
         else:
             new = cleaning.cleaned(decision.handling, vr, value, self.context)
         if not new and bare:
-            self._instead(element.tag, vr, decision, decision.otherwise, out, place, decision.rule, bare)
+            self._instead(slot, vr, decision._replace(action=decision.otherwise), bare)
             return
         if new != bare:
-            self._note(place, UID if vr == "UI" else CLEAN, decision.rule)
-        self._put(out, element.tag, vr, new)
+            self._note(slot.path, UID if vr == "UI" else CLEAN, decision.rule)
+        self._put(slot.out, element.tag, vr, new)
 
     def _is_plain_number(self, raw: bytes) -> bool:
         if values.NUMBERS.fullmatch(raw) is None:
             return False
         return len(raw) < text.LEAST_DIGITS or not self.context.harvested.joined or len(raw) > values.LONGEST["LO"]
 
-    def _words(self, element: reading.Element, vr: str, decision: Decision, out: Dataset, place: str) -> None:
-        raw = element.value
+    def _words(self, slot: Slot, vr: str, decision: Decision) -> None:
+        element, raw = slot.element, slot.element.value
         if isinstance(raw, bytes):
             if len(raw) % WIDTHS[vr] == 0:
-                out[element.tag] = _as_raw(element, vr)
+                slot.out[element.tag] = _as_raw(element, vr)
                 return
         elif not isinstance(raw, str | Sequence | Dataset):
-            out[element.tag] = DataElement(element.tag, vr, raw, already_converted=True)
+            slot.out[element.tag] = DataElement(element.tag, vr, raw, already_converted=True)
             return
-        self._instead(element.tag, vr, decision, decision.otherwise, out, place, "own: VR")
+        self._contradicted(slot, vr, decision)
 
-    def _bytes(
-        self,
-        source: Dataset,
-        element: reading.Element,
-        vr: str,
-        decision: Decision,
-        out: Dataset,
-        place: str,
-        parent: str | None,
-    ) -> None:
-        tag, raw = element.tag, element.value
-        if tag in _PIXEL_TAGS and parent is None and decision.handling == "pixels" and isinstance(raw, bytes):
-            new = pixels.clean(source, tag, raw, self.syntax, self.little_endian)
+    def _bytes(self, slot: Slot, vr: str, decision: Decision) -> None:
+        tag, raw = slot.element.tag, slot.element.value
+        is_image = tag in _PIXEL_TAGS and slot.place.parent is None and decision.handling == "pixels"
+        if is_image and isinstance(raw, bytes):
+            new = pixels.clean(pixels.layout(slot.source), tag, raw, self.syntax, self.little_endian)
             encapsulated = self.syntax not in pixels.NATIVE
             if new != raw and not encapsulated:
-                self._note(place, CLEAN, decision.rule)
+                self._note(slot.path, CLEAN, decision.rule)
             found = DataElement(tag, "OB" if encapsulated else vr, new, already_converted=True)
             found.is_undefined_length = encapsulated
-            out[tag] = found
+            slot.out[tag] = found
         elif decision.handling == "binary" and decision.action != REMOVE and isinstance(raw, bytes) and vr != "UN":
-            out[tag] = DataElement(tag, vr, raw, already_converted=True)
+            slot.out[tag] = DataElement(tag, vr, raw, already_converted=True)
         else:
-            self._note(place, REMOVE, decision.rule)
+            self._note(slot.path, REMOVE, decision.rule)
 
-    def _sequence(
-        self,
-        source: Dataset,
-        tag: BaseTag,
-        decision: Decision,
-        out: Dataset,
-        place: str,
-        depth: int,
-        encodings: list[str],
-        scrub: bool,
-    ) -> None:
-        items = reading.items_of(source, tag, encodings) if depth < DEEPEST else None
+    def _sequence(self, slot: Slot, decision: Decision) -> None:
+        tag, place = slot.element.tag, slot.place
+        items = reading.items_of(slot.source, tag, place.encodings) if place.depth < DEEPEST else None
         if items is None or decision.action == EMPTY:
-            self._note(place, REMOVE if items is None else EMPTY, decision.rule if items is not None else "own: parse")
-            if items is not None or decision.otherwise == EMPTY:
-                out[tag] = DataElement(tag, "SQ", Sequence())
+            unread = items is None
+            self._note(slot.path, REMOVE if unread else EMPTY, "own: parse" if unread else decision.rule)
+            if not unread or decision.otherwise == EMPTY:
+                slot.out[tag] = DataElement(tag, "SQ", Sequence())
             return
-        scrubbed = scrub or decision.handling == rules.SCRUB
+        scrub = place.scrub or decision.handling == rules.SCRUB
         if decision.handling == rules.SCRUB:
-            self._note(place, DUMMY, decision.rule)
+            self._note(slot.path, DUMMY, decision.rule)
             items = items[:1]
-        parent = rules.keyword_for_tag(tag)
-        new = list(self._items(items, f"{place}[", parent, depth + 1, encodings, scrubbed))
-        out[tag] = DataElement(tag, "SQ", Sequence(new))
+        inside = Place(f"{slot.path}[", rules.keyword_for_tag(tag), place.depth + 1, place.encodings, scrub)
+        slot.out[tag] = DataElement(tag, "SQ", Sequence(list(self._items(items, inside))))
 
-    def _items(
-        self, items: list[Dataset], place: str, parent: str, depth: int, encodings: list[str], scrub: bool
-    ) -> Iterator[Dataset]:
+    def _items(self, items: list[Dataset], place: Place) -> Iterator[Dataset]:
         for number, item in enumerate(items):
-            path = f"{place}{number}]."
+            path = f"{place.path}{number}]."
             found = structured.verdict(item, self.rules.options)
             if found is not None and found[0] == REMOVE:
                 self._note(path[:-1], REMOVE, found[1])
                 if not self.keeps_positions:
                     continue
                 found = (DUMMY, found[1])
-            yield self._dataset(item, path, parent, depth, encodings, scrub, found)
+            yield self._dataset(item, replace(place, path=path, forced=found))
 
-    def _coded(
-        self,
-        element: reading.Element,
-        new: str,
-        decision: Decision,
-        out: Dataset,
-        place: str,
-        encodings: list[str],
-        scrub: bool,
-    ) -> None:
-        if scrub:
-            new = "REMOVED"
-        if new != values.visible(reading.text_of(element, encodings) or ""):
-            self._note(place, CLEAN, decision.rule)
-        vr = decision.vr
-        self._put(out, element.tag, vr, values.fitted(new, vr))
+    def _coded(self, slot: Slot, decision: Decision) -> None:
+        tag, encodings = slot.element.tag, slot.place.encodings
+        new = "REMOVED"
+        if not slot.place.scrub:
+            new = self._codes_of(slot).get(tag, "")
+        if new != values.visible(reading.text_of(slot.element, encodings) or ""):
+            self._note(slot.path, CLEAN, decision.rule)
+        self._put(slot.out, tag, decision.vr, values.fitted(new, decision.vr))
 
-    def _private(
-        self, source: Dataset, element: reading.Element, out: Dataset, place: str, depth: int, encodings: list[str]
-    ) -> None:
+    def _codes_of(self, slot: Slot) -> dict[int, str]:
+        """What may stand in the code attributes of an item; they are judged together."""
+        if self._codes is None or self._codes[0] is not slot.source:
+            context = self.context
+            found = codes.cleaned(slot.source, context.keys, context.harvested, slot.place.encodings)
+            self._codes = slot.source, found
+        return self._codes[1]
+
+    def _private(self, slot: Slot) -> None:
         """A private element stays if its creator, number and VR are on the safe list; its block is reserved again."""
+        element = slot.element
         tag = element.tag
         group, block = tag >> 16, tag >> 8 & 0xFF
         if "retain_safe_private" not in self.rules.options or block < 0x10:
             if not 0x10 <= tag & 0xFFFF <= 0xFF or "retain_safe_private" not in self.rules.options:
-                self._note(place, REMOVE, "E.1-1 basic")
+                self._note(slot.path, REMOVE, "E.1-1 basic")
             return
         creator = BaseTag(group << 16 | block)
-        row = tables.private().get((group, reading.first_text(source, creator).upper(), tag & 0xFF))
+        row = tables.private().get((group, reading.first_text(slot.source, creator).upper(), tag & 0xFF))
         vr = None if element.VR == "UN" and self.little_endian else element.VR  # UN is little endian everywhere
         if row is None or vr not in (None, row.vr):
-            self._note(place, REMOVE, "E.1-1 basic")
+            self._note(slot.path, REMOVE, "E.1-1 basic")
             return
-        decision = rules.by_vr(row.vr, 3, self.rules, row.rule, row.meaning)
-        self._element(
-            source,
-            element._replace(VR=row.vr) if isinstance(element, RawDataElement) else element,
-            decision,
-            out,
-            place,
-            depth,
-            encodings,
-            False,
-            "",
-        )
-        if tag in out and creator not in out:
-            self._put(out, creator, "LO", row.creator)
+        if isinstance(element, RawDataElement):
+            element = element._replace(VR=row.vr)
+        inside = replace(slot.place, parent="", scrub=False)
+        self._element(slot._replace(element=element, place=inside), rules.by_vr(row.vr, 3, self.rules, row.rule, ""))
+        if tag in slot.out and creator not in slot.out:
+            self._put(slot.out, creator, "LO", row.creator)
 
-    def _instead(
-        self,
-        tag: BaseTag,
-        vr: str,
-        decision: Decision,
-        action: str,
-        out: Dataset,
-        place: str,
-        rule: str,
-        value: str = "",
-    ) -> None:
-        """Removed, empty or a dummy, instead of a value that may not stay."""
+    def _contradicted(self, slot: Slot, vr: str, decision: Decision) -> None:
+        """Instead of a value that is not of its VR."""
+        self._instead(slot, vr, decision._replace(action=decision.otherwise, rule="own: VR"))
+
+    def _instead(self, slot: Slot, vr: str, decision: Decision, value: str = "") -> None:
+        """Removed, empty or a dummy, as decided, instead of a value that may not stay."""
+        tag, action = slot.element.tag, decision.action
         if action == DUMMY:
             new = cleaning.dummy(vr, decision.handling, value, self.context)
             if new:
-                self._note(place, DUMMY, rule)
-                self._put(out, tag, vr, new)
+                self._note(slot.path, DUMMY, decision.rule)
+                self._put(slot.out, tag, vr, new)
                 return
             if vr in WIDTHS or vr in rules.BINARY:
-                self._note(place, DUMMY, rule)
+                self._note(slot.path, DUMMY, decision.rule)
                 zero = bytes(WIDTHS.get(vr, ZERO_BYTES))
-                out[tag] = RawDataElement(tag, vr, len(zero), zero, 0, False, True)
+                slot.out[tag] = RawDataElement(tag, vr, len(zero), zero, 0, False, True)
                 return
             action = REMOVE
-        self._note(place, action, rule)
+        self._note(slot.path, action, decision.rule)
         if action == EMPTY:
-            out[tag] = DataElement(tag, vr, Sequence() if vr == "SQ" else None, already_converted=True)
+            slot.out[tag] = DataElement(tag, vr, Sequence() if vr == "SQ" else None, already_converted=True)
 
-    def _put(self, out: Dataset, tag: BaseTag, vr: str, value: str) -> None:
+    def _put(self, out: Dataset | dict[BaseTag, reading.Element], tag: BaseTag, vr: str, value: str) -> None:
         """Text into `out`, as pydicom would hold it after reading."""
         if not value.isascii():
             self.ascii = False

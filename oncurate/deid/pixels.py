@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -28,8 +29,10 @@ _DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
 
 _ROWS, _COLUMNS, _SAMPLES, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280008
 _ALLOCATED, _STORED, _HIGH, _SIGNED, _PHOTOMETRIC = 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280004
+_OFFSETS = 0x7FE00001
 _LONGEST_TABLE = 1 << 32
-_WIDTHS = {0x7FE00010: None, 0x7FE00008: 4, 0x7FE00009: 8}
+PIXEL_DATA = 0x7FE00010
+_WIDTHS = {PIXEL_DATA: None, 0x7FE00008: 4, 0x7FE00009: 8}
 
 
 def is_known(syntax: str) -> bool:
@@ -42,53 +45,96 @@ def written_syntax(syntax: str) -> str:
     return EXPLICIT if syntax == DEFLATED else syntax
 
 
-def clean(ds: Dataset, tag: int, value: bytes, syntax: str, little_endian: bool) -> bytes:
-    """The bytes of a pixel data element, cleaned. Raises UNDECODABLE, PIXEL_DATA_MISMATCH and TRUNCATED_PIXEL_DATA."""
+class Layout(NamedTuple):
+    """What a header says of its pixels."""
+
+    pixels: int  # of all frames and samples
+    frames: int
+    allocated: int
+    stored: int
+    high: int
+    is_signed: bool
+    is_halved: bool  # two of three samples are left out: chroma at half the width
+    offsets: bytes = b""
+
+
+def layout(ds: Dataset) -> Layout:
+    """The layout of the pixels of a header; what it does not say counts as 0, as one sample or one frame."""
+    frames = max(reading.integer(ds, _FRAMES, 1), 1)
+    count = reading.integer(ds, _ROWS) * reading.integer(ds, _COLUMNS) * frames * reading.integer(ds, _SAMPLES, 1)
+    stored = reading.integer(ds, _STORED)
+    extended = ds[_OFFSETS].value if _OFFSETS in ds else b""
+    return Layout(
+        pixels=count,
+        frames=frames,
+        allocated=reading.integer(ds, _ALLOCATED),
+        stored=stored,
+        high=reading.integer(ds, _HIGH, stored - 1),
+        is_signed=bool(reading.integer(ds, _SIGNED)),
+        is_halved=reading.first_text(ds, _PHOTOMETRIC) in ("YBR_FULL_422", "YBR_PARTIAL_422"),
+        offsets=extended if isinstance(extended, bytes) else b"",
+    )
+
+
+def clean(image: Layout, tag: int, value: bytes | memoryview, syntax: str, little_endian: bool) -> bytes | memoryview:
+    """The bytes of a pixel data element, cleaned; `value` itself where they are clean.
+
+    Raises UNDECODABLE, PIXEL_DATA_MISMATCH and TRUNCATED_PIXEL_DATA.
+    """
     if syntax not in NATIVE:
-        return _encapsulated(ds, value, syntax)
-    expected = _expected_bytes(ds, _WIDTHS[tag])
+        return _encapsulated(image, bytes(value), syntax)
+    expected = _expected_bytes(image, _WIDTHS[tag])
+    if not little_endian:
+        expected += expected % 2  # the last of an odd number of bytes is behind its padding, where bytes are swapped
     if len(value) > expected > 0:
         value = value[:expected]
-    if tag == 0x7FE00010:
-        value = _only_stored_bits(ds, value, little_endian)
-    return value + b"\0" * (len(value) % 2)
+    if tag == PIXEL_DATA:
+        value = _only_stored_bits(image, value, little_endian)
+    return bytes(value) + b"\0" if len(value) % 2 else value
 
 
-def _expected_bytes(ds: Dataset, width: int | None) -> int:
+def _expected_bytes(image: Layout, width: int | None) -> int:
     """How many bytes the image needs; 0 where the header does not say."""
-    pixels = reading.integer(ds, _ROWS) * reading.integer(ds, _COLUMNS) * max(reading.integer(ds, _FRAMES, 1), 1)
-    pixels *= reading.integer(ds, _SAMPLES, 1)
     if width is not None:
-        return pixels * width
-    if reading.first_text(ds, _PHOTOMETRIC) in ("YBR_FULL_422", "YBR_PARTIAL_422"):
-        pixels = pixels // 3 * 2
-    return -(-pixels * reading.integer(ds, _ALLOCATED) // 8)
+        return image.pixels * width
+    return -(-(image.pixels // 3 * 2 if image.is_halved else image.pixels) * image.allocated // 8)
 
 
-def _only_stored_bits(ds: Dataset, value: bytes, little_endian: bool) -> bytes:
+def _only_stored_bits(image: Layout, value: bytes | memoryview, little_endian: bool) -> bytes | memoryview:
     """`value` with the bits beyond the stored ones cleared; signed values keep their sign in them.
 
     A negative value whose upper bits are all zero stays so: readers differ in what they make of it.
     """
-    allocated, stored = reading.integer(ds, _ALLOCATED), reading.integer(ds, _STORED)
-    high = reading.integer(ds, _HIGH, stored - 1)
+    allocated, stored, high = image.allocated, image.stored, image.high
     if allocated not in (8, 16, 32) or not 0 < stored < allocated or not stored - 1 <= high < allocated:
         return value
     order = "<" if little_endian else ">"
     whole = len(value) - len(value) % (allocated // 8)
-    pixels = np.frombuffer(value[:whole], f"{order}u{allocated // 8}")
+    pixels = np.frombuffer(value, f"{order}u{allocated // 8}", whole // (allocated // 8))
+    if not len(pixels) or _are_all_stored(pixels, image):
+        return value
     mask = np.array(((1 << stored) - 1) << (high + 1 - stored), dtype=pixels.dtype)
     beyond = pixels & ~mask
     if not beyond.any():
         return value
     kept = pixels & mask
-    if reading.integer(ds, _SIGNED) and high == stored - 1:
+    if image.is_signed and high == stored - 1:
         negative = (pixels >> np.array(high, pixels.dtype)) & np.array(1, pixels.dtype) != 0
         kept = np.where(negative & (beyond != 0), kept | ~mask, kept).astype(pixels.dtype)
-    return kept.tobytes() + value[whole:]
+    return kept.tobytes() + bytes(value[whole:])
 
 
-def _encapsulated(ds: Dataset, value: bytes, syntax: str) -> bytes:
+def _are_all_stored(pixels: np.ndarray, image: Layout) -> bool:
+    """Whether the smallest and the largest value fit into the stored bits, so that the other bits say nothing."""
+    if image.high != image.stored - 1:
+        return False
+    if not image.is_signed:
+        return int(pixels.max()) < 1 << image.stored
+    signed = pixels.view(pixels.dtype.str.replace("u", "i"))
+    return int(signed.max()) < 1 << image.high and int(signed.min()) >= -1 << image.high
+
+
+def _encapsulated(image: Layout, value: bytes, syntax: str) -> bytes:
     """The frames cleaned, one fragment each, with a basic offset table that fits."""
     cleaner = _frame_cleaner(syntax)
     if cleaner is None:
@@ -96,11 +142,10 @@ def _encapsulated(ds: Dataset, value: bytes, syntax: str) -> bytes:
     items = encapsulated.walk(io.BytesIO(value), 0, len(value))
     if not items.places:
         raise Rejection(Reason.TRUNCATED_PIXEL_DATA, "no fragments")
-    count = max(reading.integer(ds, _FRAMES, 1), 1)
-    extended = ds[0x7FE00001].value if 0x7FE00001 in ds else b""
+    count = image.frames
     frames = [
         cleaner(encapsulated.joined(value, places))
-        for places in encapsulated.frames_of(value, items, count, extended if isinstance(extended, bytes) else b"")
+        for places in encapsulated.frames_of(value, items, count, image.offsets)
     ]
     frames = [frame + b"\0" * (len(frame) % 2) for frame in frames]
     offsets = [0]

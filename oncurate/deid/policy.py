@@ -49,7 +49,7 @@ DATE_MARKS = {"modified": "MODIFIED", "full": "UNMODIFIED", "none": "REMOVED"}
 
 
 class DeidPolicy(BaseModel):
-    """The `deidentify.objects` section of a provider file; the defaults are the careful ones.
+    """The de-identification options of a provider file; the defaults are the careful ones.
 
     Patient characteristics (sex, age, size, weight) are kept by default, because an SUV needs the weight and the
     federation's minimum metadata the age; ages above 89 are pooled.

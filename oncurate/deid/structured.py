@@ -25,7 +25,8 @@ _DATES = frozenset({"DATE", "DATETIME", "TIME"})
 def verdict(item: Dataset, options: frozenset[str]) -> tuple[str, str] | None:
     """Action and rule for a content item; None if the table does not name its concept, or it is no content item.
 
-    References become references to the objects' new UIDs, where the table asks for a dummy: that is one.
+    References become references to the objects' new UIDs where the table asks for a dummy or leaves the choice: that is
+    one.
     """
     kind = reading.first_text(item, VALUE_TYPE)
     if not kind:
@@ -37,10 +38,10 @@ def verdict(item: Dataset, options: frozenset[str]) -> tuple[str, str] | None:
         for name, code in row.options.items():
             if code == wanted and name in options and (kind not in _DATES or name.startswith("retain_long")):
                 return wanted, f"E.3.4-1 {name}"
-    action = REMOVE if row.basic.startswith("X") else DUMMY
-    if kind in _REFERENCES and action == DUMMY:
-        action = CLEAN
-    return action, "E.3.4-1 basic"
+    choices = row.basic.split("/")
+    if kind in _REFERENCES and DUMMY in choices:
+        return CLEAN, "E.3.4-1 basic"
+    return REMOVE if choices[0] == REMOVE else DUMMY, "E.3.4-1 basic"
 
 
 def has_references(ds: Dataset, depth: int = 0) -> bool:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from oncurate import allowlist
 from oncurate.deid import tables
+from oncurate.identity import parse_date
 
 LEAST_LETTERS = 3
 """Characters. Shorter name parts (initials, titles) are in every text by chance and name nobody."""
@@ -25,12 +26,29 @@ LEAST_LETTERS = 3
 LEAST_DIGITS = 6
 """Digits of a bare number that could name somebody; see `oncurate.leaks.LEAST_DIGITS`."""
 
+LEAST_DATE = 5
+"""Characters of a date without separators: shorter ones ("1170") occur in every text by chance."""
+
 LONGEST_RUN = 6
 """Tokens. An identifier is looked for in as many neighbouring tokens: a name of four, a date of three."""
 
 LONGEST = 4096
 """Characters. Longer text is cut: a descriptor has dozens."""
 
+_MONTHS = (
+    "jan january januari januar janvier enero ene gennaio gen",
+    "feb february februari februar fevrier febrero febbraio",
+    "mar mrt march maart marz maerz mars marzo",
+    "apr april avril avr abril abr aprile",
+    "may mei mai mayo maggio mag",
+    "jun june juni juin junio giugno giu",
+    "jul july juli juillet julio luglio lug",
+    "aug august augustus aout agosto ago",
+    "sep sept september septembre septiembre settembre set",
+    "oct okt october oktober octobre octubre ottobre ott",
+    "nov november novembre noviembre",
+    "dec dez december dezember decembre diciembre dic dicembre",
+)
 _PIECE = re.compile(r"[wW]/[wW][oO](?![^\W_])|[^\W\d_](?:[./][^\W\d_])+(?![^\W_])|[^\W_]+(?:(?<=\d)[.,](?=\d)[^\W_]+)*")
 _WORD = re.compile(r"[^\W_]+")
 _SEPARATOR = re.compile(r"[ _\-+/.,*:;()=&]{1,3}")
@@ -66,10 +84,14 @@ _PATTERNS = tuple(
 
 
 class Identifiers(NamedTuple):
-    """What stands for a person in a header, folded: single words, and whole values joined without separators."""
+    """What stands for a person in a header, folded: single words, and whole values joined without separators.
+
+    `dates` are the person's days, joined as well, in every spelling.
+    """
 
     words: frozenset[str] = frozenset()
     joined: frozenset[str] = frozenset()
+    dates: frozenset[str] = frozenset()
 
 
 NOBODY = Identifiers()
@@ -89,20 +111,40 @@ def spellings(value: str) -> frozenset[str]:
     return frozenset({fold(value), fold(unicodedata.normalize("NFC", value.casefold()).translate(_UMLAUTS))})
 
 
+def date_spellings(value: str) -> frozenset[str]:
+    """How people write a day of the form YYYYMMDD, without separators: 31011970, 310170, 01311970, 31jan1970 ...
+
+    Empty for what is no such day. Months are named as in English, Dutch, German, French, Spanish and Italian.
+    """
+    day = parse_date(value)
+    if day is None:
+        return frozenset()
+    found: set[str] = set()
+    for year, month, number in product(
+        (f"{day.year:04d}", f"{day.year % 100:02d}"),
+        (str(day.month), f"{day.month:02d}", *_MONTHS[day.month - 1].split()),
+        (str(day.day), f"{day.day:02d}"),
+    ):
+        found |= {number + month + year, month + number + year, year + month + number}
+    return frozenset(form for form in found if len(form) >= LEAST_DATE)
+
+
 def identifiers(values: frozenset[str] | set[str]) -> Identifiers:
     """`Identifiers` of raw values: names, numbers, addresses, in any spelling."""
     words: set[str] = set()
     joined: set[str] = set()
+    dates: set[str] = set()
     for value in values:
         pieces = _WORD.findall(value[:LONGEST])
         for piece in pieces:
             if len(piece) >= LEAST_LETTERS or not piece.isascii():
                 words |= spellings(piece)
         whole = "".join(pieces)
+        dates |= date_spellings(whole)
         if len(whole) > LEAST_LETTERS:
             joined |= spellings(whole)
         joined |= {a + b for a, b in pairwise(fold(p) for p in reversed(pieces)) if len(a + b) > LEAST_LETTERS}
-    return Identifiers(frozenset(words), frozenset(joined))
+    return Identifiers(frozenset(words), frozenset(joined), frozenset(dates))
 
 
 def clean(value: str, harvested: Identifiers = NOBODY) -> str:
@@ -159,15 +201,16 @@ def _tail(value: str, pieces: list[re.Match[str]], kept: list[bool]) -> str:
 
 def _take_out(folded: list[str], kept: list[bool], harvested: Identifiers) -> None:
     """Marks as not kept what `harvested` holds: single words, and whole values spread over neighbouring tokens."""
-    if not harvested.words and not harvested.joined:
+    words, joined, dates = harvested
+    if not words and not joined and not dates:
         return
     for start, form in enumerate(folded):
-        if form in harvested.words or form in harvested.joined:
+        if form in words or form in joined or form in dates:
             kept[start] = False
         run = form
         for end in range(start + 1, min(start + LONGEST_RUN, len(folded))):
             run += folded[end]
-            if run in harvested.joined:
+            if run in joined or run in dates:
                 kept[start : end + 1] = [False] * (end + 1 - start)
 
 

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from pydicom.datadict import keyword_dict
 from pydicom.uid import UID_dictionary
 
-from oncurate import allowlist, identity
+from oncurate import allowlist, identity, kinds
 from oncurate.deid import tables, text
 from oncurate.identity import Keys
 
@@ -116,7 +116,8 @@ def term(value: str) -> tuple[str, bool]:
 @cache
 def _known_terms() -> frozenset[str]:
     own = {spelling for vocabulary in allowlist.VOCABULARIES.values() for spelling in vocabulary.terms}
-    return tables.terms() | {t for t in own if t == t.upper()}
+    vendors = kinds.CAPTURE_TERMS | kinds.LOCALIZER_TERMS | kinds.MOSAIC_TERMS
+    return tables.terms() | {t for t in own if t == t.upper()} | vendors
 
 
 def label(value: str, harvested: text.Identifiers) -> str:

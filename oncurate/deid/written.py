@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
-from functools import cache
+import struct
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import dcmwrite
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element, write_dataset
+from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
 from oncurate import __version__, allowlist, leaks
-from oncurate.deid import codes, own, text, values
+from oncurate.deid import codes, haystack, own, pixels, reading, text, values
 from oncurate.deid.marks import METHOD
 from oncurate.deid.policy import DATE_MARKS, OPTION_CODES, PROFILE, DeidPolicy
 from oncurate.deid.rules import rules_of
@@ -27,36 +32,47 @@ IMPLEMENTATION_UID = "2.25.252538534843443007662895190849404150148"
 IMPLEMENTATION_VERSION = f"ONCURATE_{__version__}"[:16]
 """Implementation Version Name (0002,0013)."""
 
-LEAST_BYTES = 6
-"""Characters of an identifier that is looked for among pixels: shorter ones occur there by chance."""
-
-LEAST_DIGITS = 10
-"""Digits of a number that is looked for among pixels and in UIDs; shorter ones count as whole tokens of the header."""
-
-CODECS = (
-    *("utf-8", "utf-16-le", "utf-16-be", "latin-1", "iso8859-2", "iso8859-5", "iso8859-7", "iso8859-9", "shift_jis"),
-    *("iso2022_jp", "euc_kr", "gb18030"),
-)
-"""Encodings that text in an object may have, by their Python names."""
-
+_SHORT_BYTES = 1 << 16
 _NOT_TEXT = re.compile(rb"[^\x20-\x7e\x80-\xff]+")
 
 
 def write(ds: Dataset) -> bytes:
     """A Part 10 file of a data set made by `clean_object`: preamble zero, file meta anew, in the syntax it names."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ds.file_meta.TransferSyntaxUID
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
-    ds.file_meta, ds.preamble = meta, b"\0" * 128
-    stream = io.BytesIO()
-    if meta.TransferSyntaxUID.is_transfer_syntax:
-        dcmwrite(stream, ds, enforce_file_format=True)
-    else:  # newer than the installed dictionary; all that are known to the engine are explicit little endian
-        meta.FileMetaInformationGroupLength, meta.FileMetaInformationVersion = 0, b"\0\1"
-        dcmwrite(stream, ds, implicit_vr=False, little_endian=True, force_encoding=True)
+    syntax = ds.file_meta.TransferSyntaxUID
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = syntax == pixels.IMPLICIT, syntax != pixels.BIG_ENDIAN
+    stream.write(meta(reading.first_text(ds, 0x00080016), reading.first_text(ds, 0x00080018), syntax))
+    write_dataset(stream, ds)
+    return stream.getvalue()
+
+
+def meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:
+    """All that comes before the data set: preamble, prefix and file meta information (PS3.10 7.1)."""
+    named = ((0x02, sop_class), (0x03, sop_instance), (0x10, syntax), (0x12, IMPLEMENTATION_UID))
+    elements = [b"\2\0\1\0OB\0\0\2\0\0\0\0\1"]
+    for number, uid in named:
+        raw = uid.encode("ascii") + b"\0" * (len(uid) % 2)
+        elements.append(struct.pack("<HH2sH", 2, number, b"UI", len(raw)) + raw)
+    version = IMPLEMENTATION_VERSION.encode("ascii") + b" " * (len(IMPLEMENTATION_VERSION) % 2)
+    elements.append(struct.pack("<HH2sH", 2, 0x13, b"SH", len(version)) + version)
+    body = b"".join(elements)
+    return b"\0" * 128 + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body)) + body
+
+
+def encoded(out: Mapping[BaseTag, reading.Element], implicit: bool) -> dict[int, bytes]:
+    """The elements of a little endian root data set as `write` puts them, by tag; text beyond ASCII in UTF-8."""
+    return {int(tag): _element_bytes(element, implicit) for tag, element in out.items()}
+
+
+def _element_bytes(element: reading.Element, implicit: bool) -> bytes:
+    tag, vr, value = element.tag, str(element.VR), element.value
+    if isinstance(element, RawDataElement) and len(value) < _SHORT_BYTES and (implicit or vr in EXPLICIT_VR_LENGTH_16):
+        if implicit:
+            return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+        return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = implicit, True
+    write_data_element(stream, element, "ISO_IR 192")
     return stream.getvalue()
 
 
@@ -65,31 +81,48 @@ def source_identifiers(ds: Dataset, policy: DeidPolicy) -> frozenset[str]:
 
     Values that consist of words of the vocabulary identify nobody, and what the policy keeps is not looked for.
     """
-    named = own.harvest(ds, rules_of(policy))
+    return own.harvest(ds, rules_of(policy)) | other_identifiers(ds, policy)
+
+
+def other_identifiers(ds: Dataset, policy: DeidPolicy) -> frozenset[str]:
+    """Those of `source_identifiers` that the tables of PS3.15 do not say to name somebody."""
     if policy.retain_uids or policy.retain_device_identity:
-        return named
+        return frozenset()
     if policy.retain_institution_identity or policy.dates == "full":
-        return named
-    return named | {value for value in leaks.harvest(ds) if not _is_public(value)}
+        return frozenset()
+    return frozenset([value for value in leaks.harvest(ds) if not is_public(value)])
 
 
 def verify(written: bytes, source_identifiers: Iterable[str]) -> int:
-    """How many of the identifiers are in the written object, in ASCII or any encoding of `CODECS`.
+    """How many of the identifiers are in the written object, in ASCII or any encoding of `haystack.CODECS`.
 
     In the header, as whole tokens or inside long ones (`oncurate.leaks.search`, which leaves out what carries no
     information); among the pixels, and in encodings beyond ASCII, as a sequence of bytes without regard to case where
     it is long enough not to be there by chance.
     """
-    wanted = {value for value in source_identifiers if not _is_public(value)}
-    head = written[: _header_bytes(written)]
-    behind = written[len(head) :].lower()
-    found = {value for value in wanted if _in_bytes(value, behind, written)}
-    shown = _NOT_TEXT.sub(b"\n", head + b"\n" + head.replace(b"\0", b""))  # the second as UTF-16 would show it
-    return len(found) + leaks.search(shown, wanted - found)
+    wanted = {value for value in source_identifiers if not is_public(value)}
+    start = _header_bytes(written)
+    head, behind = written[:start], written[start:]
+    found = haystack.needles(wanted).found(behind)
+    found |= {value for value in wanted - found if any(raw in head for raw in beyond_ascii(value))}
+    return len(found) + leaks.search(shown(head), wanted - found)
 
 
-def _is_public(value: str) -> bool:
+def shown(head: bytes) -> bytes:
+    """The text in a piece of header: what is not printable as line ends, then the same as UTF-16 would show it."""
+    return _NOT_TEXT.sub(b"\n", head + b"\n" + head.replace(b"\0", b""))
+
+
+def beyond_ascii(value: str) -> set[bytes]:
+    """The encodings of an identifier that is not ASCII; none of one that is."""
+    return set() if value.isascii() else haystack.encodings_of(value)
+
+
+@lru_cache(maxsize=1 << 14)
+def is_public(value: str) -> bool:
     """Whether it says nothing of anybody: words of the vocabulary, terms, codes, UIDs and names of vendors."""
+    if values.is_uid(value):
+        return values.is_public_uid(value) or text.harmless(value)
     return (
         text.harmless(value)
         or codes.is_public(value)
@@ -125,25 +158,3 @@ def _header_bytes(written: bytes) -> int:
     stream = io.BytesIO(written)
     dcmread(stream, stop_before_pixels=True)
     return stream.tell()
-
-
-def _in_bytes(value: str, behind: bytes, written: bytes) -> bool:
-    if not value.isascii():
-        return any(encoded in written for encoded in _encodings_of(value))
-    digits = sum(c.isdigit() for c in value)
-    if len(value) < LEAST_BYTES or (digits < LEAST_DIGITS and not any(c.isalpha() for c in value)):
-        return False
-    low = value.lower()
-    return low.encode() in behind or low.encode("utf-16-le") in behind
-
-
-def _encodings_of(value: str) -> set[bytes]:
-    found: set[bytes] = set()
-    for codec in CODECS:
-        try:
-            encoded = value.encode(codec)
-        except UnicodeEncodeError:
-            continue
-        if len(encoded) >= LEAST_BYTES:
-            found.add(encoded)
-    return found

@@ -48,7 +48,7 @@ def _bad(expectation: Expectation, row: dict[str, Any]) -> Any:
     match kind:
         case "values_to_not_be_null":
             return None
-        case "values_to_be_unique":
+        case "values_to_be_unique" | "expect_compound_columns_to_be_unique":
             return "twice"
         case "values_to_match_regex":
             return ""

@@ -67,11 +67,14 @@ def _identity(number: int) -> dict[str, Any]:
 def _cohort(number: int) -> dict[str, Any]:
     return _identity(number) | {
         "StudyDate": "20190304",
-        "date_is_shifted": True,
+        "date_follows_policy": True,
+        "uids_follow_policy": True,
         "identifiers_searched": 55,
         "identifiers_found": 0,
         "attributes_kept": 30,
         "attributes_dropped": 4,
+        "dicom_objects_expected": 40,
+        "dicom_objects_written": 40,
     }
 
 
@@ -156,6 +159,71 @@ def _quality(number: int) -> dict[str, Any]:
     }
 
 
+def _annotation(number: int) -> dict[str, Any]:
+    """Two labels of each of many segmentations, a dose, a report."""
+    row = {
+        **_identity(number),
+        "annotation_id": name("annotation", number // 2),
+        "volume_id": name("volume", number // 2),
+        "label": number % 2 + 1,
+        "SOPInstanceUID": uid("annotation", number // 2),
+        "kind": ("seg", "rtstruct")[number // 2 % 2],
+        "label_name": "liver",
+        "algorithm_type": ("MANUAL", "AUTOMATIC", "SEMIAUTOMATIC", None)[number % 4],
+        "native_voxels": 1000,
+        "declared_empty": False,
+        "unexpectedly_empty": False,
+        "volume_kept": True,
+        "layers": 1,
+        "labels_declared": 2,
+        "labels_found": 2,
+        "labels_skipped": 0,
+        "grid_is_image_grid": True,
+        "harmonised_grid_is_image_grid": True,
+    }
+    del row["Modality"], row["StudyInstanceUID"]
+    return row
+
+
+def _clinical(number: int) -> dict[str, Any]:
+    events = {
+        "episode": 0,
+        "radiological_detection": 0,
+        "diagnosis": 9,
+        "pathology_confirmation": 9,
+        "first_treatment": 30,
+        "last_contact": 700,
+    }
+    return {
+        "subject_id": name("subject", number // 2),
+        "episode_number": number % 2 + 1,
+        "episode": ("Diagnosis", "Progression")[number % 2],
+        "population": "patient with cancer",
+        "sex": ("female", "male")[number // 2 % 2],
+        "age_at_diagnosis_years": 63.2,
+        "topography": "C34.1",
+        "laterality": "left",
+        "pathology_confirmation": "biopsy",
+        "pathology": "8140/3",
+        "pathology_text": "adenocarcinoma",
+        "t_category": "cT2a",
+        "n_category": "pN1mi",
+        "m_category": "M0",
+        "tnm_edition": 8,
+        "grade": "G2",
+        "imaging_protocol": "CT thorax with contrast",
+        "treatment": "chemotherapy + surgery",
+        "treatment_text": "surgery",
+        "vital_status": "alive",
+        "survival_days": 691,
+        "studies": 2,
+        "sex_agrees": True,
+        "age_agrees": True,
+        **{f"{event}_date": "20190304" for event in events},
+        **{f"{event}_days": days for event, days in events.items()},
+    }
+
+
 def _release(_: int) -> dict[str, Any]:
     return {
         "version": "v1",
@@ -188,6 +256,8 @@ _ROWS = {
     "volumes": ("volumes", _volume),
     "harmonised": ("volumes", _harmonised),
     "quality": ("quality", _quality),
+    "annotations": ("annotations", _annotation),
+    "clinical": ("clinical", _clinical),
     "release": ("release_facts", _release),
 }
 

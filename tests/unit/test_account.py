@@ -7,7 +7,7 @@ import pytest
 from flows.account import Account
 from oncurate.ledger import Place
 from oncurate.reasons import Reason
-from oncurate.records import Outcome, SourceObject
+from oncurate.records import CohortObject, Outcome, SourceObject
 
 
 def found(*names: str, reason: Reason | None = None) -> list[SourceObject]:
@@ -77,3 +77,35 @@ def test_places_name_the_first_curated_volume_and_refusals_close_the_rest(accoun
 def test_sums_count_files_by_reason(account: Account) -> None:
     account.files([outcome("a", Reason.MISSING_SLICES), outcome("b", Reason.LOCALIZER), outcome("c", Reason.LOCALIZER)])
     assert account.sums() == {Reason.LOCALIZER: 2, Reason.MISSING_SLICES: 1}
+
+
+def written(name: str, *volume_ids: str) -> CohortObject:
+    return CohortObject(
+        key=f"dicom/x/1.2/1.3/{name}.dcm",
+        sha256="0",
+        bytes=1,
+        object=name,
+        subject_id="x",
+        StudyInstanceUID="1.2",
+        SeriesInstanceUID="1.3",
+        SOPInstanceUID="1.4",
+        SOPClassUID="1.5",
+        Modality="CT",
+        volume_ids=volume_ids,
+    )
+
+
+def test_objects_go_with_their_volumes_and_other_objects_alone(account: Account) -> None:
+    account.files([outcome("a-copy", Reason.SAME_BYTES)])
+    account.volumes = {
+        "v1": {"objects": ["a"], "series": "cohort", "subject": "x"},
+        "v2": {"objects": ["a", "b"], "series": "cohort", "subject": "x"},
+    }
+    account.objects_written = {"a": written("a", "v1", "v2"), "b": written("b", "v2"), "c": written("c")}
+    account.refuse([outcome("v2", Reason.UNDECODABLE, "convert")])
+    assert account.places() == {
+        "a": Place("cohort", "v1", dicom_path="dicom/x/1.2/1.3/a.dcm"),
+        "b": Place("cohort"),
+        "c": Place("1.3", dicom_path="dicom/x/1.2/1.3/c.dcm"),
+    }
+    assert [(o.object, o.volume_ids) for o in account.released_objects()] == [("a", ("v1",)), ("c", ())]

@@ -6,7 +6,7 @@ import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from oncurate import allowlist, suv
-from oncurate.tables import TECHNICAL
+from oncurate.columns.images import TECHNICAL
 
 CANARY = "CANARY7F3A^JOHN"
 RULES = {"number", "numbers", "term", "terms", "source"}

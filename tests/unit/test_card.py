@@ -95,12 +95,24 @@ def test_units_unknown_to_a_modality_give_no_spacing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"), [("quarantine", "were refused, and so was ultrasound"), ("trust", "declared")]
+    ("options", "detector", "said"),
+    [
+        ({"burned_in_text": "quarantine"}, None, "Pixels themselves were not searched for text"),
+        ({"burned_in_text": "quarantine"}, "made 1.0", "images with text were refused"),
+        ({"burned_in_text": "mask"}, "made 1.0", "text was blanked"),
+        ({"burned_in_text": "trust"}, None, "declared its images free of text"),
+        ({"faces": "deface"}, None, "Faces were removed"),
+        ({"faces": "flag"}, None, "recognisable_face_possible"),
+        ({"dates": "none"}, None, "Dates were removed"),
+        ({"dates": "full"}, None, "Dates are those of the provider"),
+        ({"retain_uids": True}, None, "UIDs are those of the provider"),
+        ({"retain_device_identity": True}, None, "They keep serial numbers"),
+    ],
 )
-def test_the_card_says_of_text_in_pixels_what_the_policy_did(tmp_path, policy, said):
+def test_the_card_says_what_the_policy_did(tmp_path, options, detector, said):
     target, work = zones(tmp_path)
-    staged = replace(stage(work), parameters={"deidentify": {"burned_in_text": policy}})
+    parameters = {"deidentify": options, "pixels": {"text": detector}, "outputs": ["nifti", "dicom"]}
+    staged = replace(stage(work), parameters=parameters)
     release.publish(target, work, staged)
     text = " ".join(target.read("releases/v1/README.md").decode().split())
     assert said in text
-    assert "were not searched for text" in text

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from oncurate.deid import text
+from oncurate.deid import cleaning, text
+from oncurate.identity import Keys
 
 
 @pytest.mark.parametrize(
@@ -13,7 +16,16 @@ from oncurate.deid import text
         *("T2 AX FS", "CT thorax p.v.", "t2_tse_tra_p2", "b1000", "3mm", "5.0 B30f", "AbdomenRoutine 3 mm"),
         *("Schädel nativ", "rachis lombaire", "ginocchio destro", "rodilla izquierda", "knie rechts", "GTV_Mass"),
         *("MPRAGE 1mm iso", "Abd/Pel w/wo", "PeripheralZone", "IRM cérébrale sans contraste", "tfl3d1", "L5", "w/o"),
-        "Liver",
+        *(
+            "Liver",
+            "TAP sans injection",
+            "tórax con contraste",
+            "MRT Kopf nativ und KM",
+            "foie artériel",
+            "HWS sagittal",
+        ),
+        *("RM addome superiore con mdc", "fegato fase portale", "hígado fase arterial", "próstata multiparamétrica"),
+        *("rectum hoge resolutie", "borst MRI subtractie", "Leber Spätphase", "scanner thoraco-abdomino-pelvien"),
     ],
 )
 def test_descriptions_stay_as_they_are(value: str) -> None:
@@ -78,3 +90,54 @@ def test_long_text_is_cut() -> None:
 )
 def test_harmless_is_what_cleaning_leaves(value: str, is_so: bool) -> None:
     assert text.harmless(value) is is_so
+
+
+DAY = text.identifiers({"19700131"})
+SPELT_DAYS = [
+    *("19700131", "31.01.1970", "31/01/70", "Jan 31 1970", "1970-01-31", "31-JAN-1970", "January 31, 1970", "31.1.70"),
+    *(
+        "01/31/1970",
+        "700131",
+        "31 januari 1970",
+        "31. Januar 1970",
+        "31 janvier 1970",
+        "31 enero 1970",
+        "31 gennaio 1970",
+    ),
+]
+
+
+@pytest.mark.parametrize("spelt", SPELT_DAYS)
+def test_days_go_in_every_format(spelt: str) -> None:
+    assert text.clean(f"CT thorax {spelt} axial") == "CT thorax axial"
+    assert text.without(f"Room A {spelt} north", DAY) == "Room A north"
+
+
+def test_what_is_no_day_of_the_person_stays_in_kept_text() -> None:
+    assert text.without("Room 31-1 of 02.03.1999", DAY) == "Room 31-1 of 02.03.1999"
+    assert text.date_spellings("19701301") == frozenset()
+    assert not DAY.joined & text.date_spellings("19700201")
+
+
+def test_a_number_that_looks_like_a_day_stays() -> None:
+    """A coordinate is no date, though its digits may be: 31.0170 mm."""
+    context = cleaning.Context(Keys(b"s" * 32), "subject", DAY, True, False)
+    assert cleaning.cleaned("number", "DS", "-100.5\\31.0170\\700131", context) == "-100.5\\31.0170\\700131"
+    assert cleaning.cleaned("number", "DS", "19700131", context) == ""
+
+
+@pytest.mark.parametrize("name", ["Doe^Jane^Marie", "Müller-Lüdenscheidt^Jürgen", "van der Test^Jan", "O'Test^Sean"])
+def test_names_go_in_every_order_and_spelling(name: str) -> None:
+    parts = name.replace("^", " ").split()
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    spellings = [name, " ".join(parts), " ".join(reversed(parts)), "".join(parts), "_".join(parts).upper(), plain]
+    spellings += [name.replace("^", ", "), plain.replace("^", "").upper(), name.replace("ü", "ue").replace("^", " ")]
+    for spelt in spellings:
+        assert text.clean(f"CT thorax {spelt} axial", text.identifiers({name})) == "CT thorax axial"
+
+
+@pytest.mark.parametrize(
+    "phone", ["+31 6 12345678", "0612345678", "020-1234567", "(555) 123-4567", "+49 (0)30 123456", "0171/1234567"]
+)
+def test_phone_numbers_go(phone: str) -> None:
+    assert text.clean(f"CT thorax {phone} axial") == "CT thorax axial"

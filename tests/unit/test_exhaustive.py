@@ -128,6 +128,6 @@ def test_every_kind_of_error_has_its_exit_code_in_the_help() -> None:
 
 
 def test_every_stage_that_writes_by_content_has_a_version() -> None:
-    stages = {"index", "deidentify", "convert", "harmonise", "check"}
+    stages = {"index", "deidentify", "convert", "harmonise", "annotate", "check"}
     assert set(STAGE_VERSIONS) == stages
     assert all((ROOT / "tasks" / f"{stage}.py").is_file() for stage in stages)

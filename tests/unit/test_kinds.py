@@ -27,7 +27,7 @@ STORAGE = {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] ==
         ("EncapsulatedPDFStorage", Reason.NOT_AN_IMAGE),
         ("XRayAngiographicImageStorage", Reason.UNSUPPORTED_KIND),
         ("VLWholeSlideMicroscopyImageStorage", Reason.UNSUPPORTED_KIND),
-        ("ParametricMapStorage", Reason.UNSUPPORTED_KIND),
+        ("ParametricMapStorage", Reason.NOT_AN_IMAGE),
         ("RTImageStorage", Reason.UNSUPPORTED_KIND),
         ("MultiFrameTrueColorSecondaryCaptureImageStorage", Reason.SECONDARY_CAPTURE),
         ("MediaStorageDirectoryStorage", Reason.DICOMDIR),

@@ -16,7 +16,7 @@ from oncurate.archives import ArchiveLimits
 from oncurate.errors import StoreUnreachable, UsageError
 from oncurate.reasons import Reason
 from oncurate.records import SourceObject
-from oncurate.sources import list_objects, pull, reuse, take
+from oncurate.sources import folder, list_objects, pull, reuse, take, taking
 from oncurate.store import Store, read_url
 from tests.unit.test_archives import tarred, zipped
 
@@ -79,7 +79,7 @@ def test_the_order_does_not_depend_on_the_file_system(source: Path, monkeypatch:
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(sources.os, "scandir", Shuffled)
+    monkeypatch.setattr(folder.os, "scandir", Shuffled)
     assert list(list_objects(str(source))) == expected
 
 
@@ -160,7 +160,7 @@ def test_an_unreadable_folder_is_a_row(source: Path, zone: Store, monkeypatch: p
             raise PermissionError(errno.EACCES, "no")
         return real(path)
 
-    monkeypatch.setattr(sources.os, "scandir", refusing)
+    monkeypatch.setattr(folder.os, "scandir", refusing)
     rows = pulled(source, zone)
     assert rows["closed"].reason is Reason.UNREADABLE_FILE
     assert rows["open"].reason is None
@@ -176,7 +176,7 @@ def test_a_failing_machine_is_not_the_files_fault(
     def failing(*_: object) -> None:
         raise OSError(number, "broken")
 
-    monkeypatch.setattr(sources, "_take_file", failing)
+    monkeypatch.setattr(taking, "_take_local", failing)
     with pytest.raises(StoreUnreachable, match=words):
         take(listed, zone)
 

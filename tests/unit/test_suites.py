@@ -101,8 +101,11 @@ def test_the_range_that_the_harmonised_suite_asserts_is_the_profile_s():
 
 def test_the_reasons_that_pull_gives_are_those_that_the_objects_suite_knows():
     given = set()
-    for module in ("sources", "archives", "archive_formats"):
-        tree = ast.parse(resources.files("oncurate").joinpath(f"{module}.py").read_text())
+    root = resources.files("oncurate")
+    modules = [root.joinpath(name) for name in ("archives.py", "archive_formats.py")]
+    modules += [module for module in root.joinpath("sources").iterdir() if module.name.endswith(".py")]
+    for module in modules:
+        tree = ast.parse(module.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason":
                 given.add(Reason[node.attr].value)

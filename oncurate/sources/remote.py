@@ -1,0 +1,64 @@
+"""What the sources on servers share: a name for messages without credentials, a pool of connections, a pace.
+
+Belongs here: exactly that. Does not belong here: any protocol.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
+from typing import BinaryIO, cast
+from urllib.parse import urlsplit
+
+from oncurate.errors import UsageError
+from oncurate.reasons import Reason
+from oncurate.source_paths import clean
+from oncurate.sources.pace import Pace
+from oncurate.sources.settings import PullSettings, Selection
+from oncurate.sources.streams import FIRST_BYTES, Hash, RangeStream, Verified
+
+
+class RemoteSource:
+    """Base of the sources on servers: refuses credentials in the URL, holds the pool that fetches ranges."""
+
+    selects = False
+
+    def __init__(self, url: str, settings: PullSettings, selection: Selection) -> None:  # noqa: ARG002
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise UsageError("credentials do not belong in a URL; name the variables that hold them in the key pull")
+        if not parts.hostname:
+            raise UsageError(f"the source names no {'bucket' if parts.scheme == 's3' else 'host'}")
+        self.url = url
+        self.settings = settings
+        self.connections = settings.connections
+        self.pace = Pace(settings, f"{parts.scheme}://{parts.netloc}")
+        self._pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="ranges")
+
+    def close(self) -> None:
+        """End the threads that fetch."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def ranged(self, fetch: Callable[[int, int], bytes], size: int, sums: Iterable[tuple[Hash, str]] = ()) -> BinaryIO:
+        """A verified stream over `fetch(start, stop)`, which is asked again with back-off and kept to the rate."""
+
+        def once(start: int, stop: int) -> bytes:
+            self.pace.spend(stop - start)
+            return self.pace.ask(lambda: fetch(start, stop))
+
+        buffered = BufferedReader(RangeStream(once, size, self._pool), FIRST_BYTES)
+        return cast(BinaryIO, Verified(buffered, size, sums))
+
+
+def name_of(key: str) -> tuple[str, Reason | None]:
+    """The ledger's name of a remote object, and the reason where its key cannot be a path of files.
+
+    Such keys get a mark from their digest, so that "a//b" does not pass for "a/b".
+    """
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        return f"{clean(key)}#{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}", (
+            Reason.UNSAFE_MEMBER
+        )
+    return clean(key), None

@@ -1,0 +1,177 @@
+"""Streams give every byte once and in order, ahead of need, and raise where length or checksum are wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from oncurate.errors import Rejection, StoreUnreachable
+from oncurate.forward import Forward
+from oncurate.reasons import Reason
+from oncurate.sources import streams
+from oncurate.sources.interface import Listed
+from oncurate.sources.partial import partial_of
+from oncurate.sources.streams import RangeStream, ReadAhead, Verified
+from oncurate.store import Store
+from tests.unit.test_archives import tarred
+
+DATA = os.urandom(100_000)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "FIRST_BYTES", 1000)
+    monkeypatch.setattr(streams, "PART_BYTES", 7000)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 3000)
+
+
+def ranges(asked: list[tuple[int, int]]):
+    def fetch(start: int, stop: int) -> bytes:
+        asked.append((start, stop))
+        return DATA[start:stop]
+
+    return fetch
+
+
+def test_ranges_cover_the_file_once() -> None:
+    asked: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(4) as pool, RangeStream(ranges(asked), len(DATA), pool) as stream:
+        assert io.BufferedReader(stream, 512).read() == DATA
+    assert sorted(asked) == [(0, 1000), *((n, min(n + 7000, len(DATA))) for n in range(1000, len(DATA), 7000))]
+
+
+def test_only_the_first_part_is_asked_for_a_look_at_the_head() -> None:
+    asked: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(4) as pool, RangeStream(ranges(asked), len(DATA), pool) as stream:
+        assert stream.read(100) == DATA[:100]
+        assert asked == [(0, 1000)]
+        stream.seek(50_000)
+        assert stream.read(10) == DATA[50_000:50_010]
+    assert (43_000, 50_000) not in asked
+
+
+@pytest.mark.parametrize(
+    ("size", "digest", "reason"),
+    [
+        (len(DATA), hashlib.sha256(DATA).hexdigest(), None),
+        (None, hashlib.sha256(DATA).hexdigest(), None),
+        (len(DATA) + 1, "", Reason.TRANSFER_INCOMPLETE),
+        (len(DATA) - 1, "", Reason.TRANSFER_INCOMPLETE),
+        (len(DATA), "0" * 64, Reason.CHECKSUM_MISMATCH),
+    ],
+)
+def test_the_end_of_a_stream_is_verified(size: int | None, digest: str, reason: Reason | None) -> None:
+    sums = [(hashlib.sha256(), digest)] if digest else []
+    stream = io.BufferedReader(Verified(io.BytesIO(DATA), size, sums))
+    if reason is None:
+        assert stream.read() == DATA
+        return
+    with pytest.raises(Rejection) as refused:
+        stream.read()
+    assert refused.value.reason is reason
+
+
+def test_a_resumed_stream_is_verified_as_a_whole() -> None:
+    for head in (DATA[:40_000], b"x" * 40_000):
+        stream = Verified(io.BytesIO(DATA), len(DATA), [(hashlib.sha256(), hashlib.sha256(DATA).hexdigest())])
+        stream.resume([head[:100], head[100:]])
+        if head == DATA[:40_000]:
+            assert stream.read() == DATA[40_000:]
+        else:
+            with pytest.raises(Rejection):
+                stream.read()
+
+
+def test_reading_ahead_gives_all_and_raises_what_was_raised() -> None:
+    ahead = ReadAhead(io.BytesIO(DATA))
+    assert b"".join(iter(lambda: ahead.read(777), b"")) == DATA
+    assert ahead.read(1) == b""
+    ahead.close()
+
+    class Broken(io.BytesIO):
+        def read(self, count: int | None = -1) -> bytes:
+            if self.tell():
+                raise StoreUnreachable("gone")
+            return super().read(count)
+
+    ahead = ReadAhead(Broken(DATA))
+    assert len(ahead.read(9999)) == 3000
+    with pytest.raises(StoreUnreachable, match="gone"):
+        ahead.read(1)
+    assert ahead.read(1) == b""
+    ahead.close()
+
+
+def test_reading_ahead_stops_when_it_is_closed() -> None:
+    before = threading.active_count()
+    ahead = ReadAhead(io.BytesIO(DATA * 10))
+    ahead.read(1)
+    ahead.close()
+    assert threading.active_count() == before
+
+
+def test_forward_looks_ahead_and_steps_back_a_little() -> None:
+    seen = hashlib.sha256()
+    stream = Forward(io.BytesIO(DATA).read, seen.update)
+    assert stream.peek(512) == DATA[:512]
+    assert stream.tell() == 0
+    assert stream.read(10) == DATA[:10]
+    assert stream.seek(90_000) == 90_000
+    assert stream.seek(89_999) == 89_999
+    assert stream.read(2) == DATA[89_999:90_001]
+    with pytest.raises(io.UnsupportedOperation):
+        stream.seek(0)
+    assert stream.read() == DATA[90_001:]
+    stream.drain()
+    assert (stream.end, seen.digest()) == (len(DATA), hashlib.sha256(DATA).digest())
+
+
+@pytest.mark.parametrize("step", [1, 511, 512, 4096, 1 << 20])
+def test_a_tar_can_be_read_from_any_stream(step: int) -> None:
+    files = {"a": b"", "b": DATA[:512], "c": DATA[:20_000], "d" * 200: DATA[:1]}
+    source = io.BytesIO(tarred(files))
+    with tarfile.open(fileobj=Forward(lambda count: source.read(min(count, step))), mode="r:") as archive:  # type: ignore[arg-type]
+        found = {info.name: archive.extractfile(info).read() for info in archive}  # type: ignore[union-attr]
+    assert found == files
+
+
+def listed(version: str = "1") -> Listed:
+    return Listed("a", "x://host/a", len(DATA), version)
+
+
+def test_a_partial_file_is_kept_and_gone_on_with(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with partial_of(store, listed()) as partial:
+        partial.attach(io.BytesIO(DATA))
+        assert len(partial.read(30_000)) == 30_000
+    stream = Verified(io.BytesIO(DATA), len(DATA), [(hashlib.sha256(), hashlib.sha256(DATA).hexdigest())])
+    with partial_of(store, listed()) as partial:
+        partial.attach(stream)
+        assert b"".join(iter(lambda: partial.read(9000), b"")) == DATA
+        partial.drop()
+    assert list(store.list()) == []
+
+
+def test_a_partial_file_of_another_version_is_another(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with partial_of(store, listed()) as partial:
+        partial.attach(io.BytesIO(b"old" * 100))
+        partial.read(300)
+    with partial_of(store, listed("2")) as partial:
+        partial.attach(io.BytesIO(DATA))
+        assert partial.read(5) == DATA[:5]
+
+
+def test_what_cannot_go_on_starts_again(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for _ in range(2):
+        with partial_of(store, listed()) as partial:
+            partial.attach(io.BytesIO(DATA))  # no `Verified`: it can only be read from its beginning
+            assert partial.read(40_000) == DATA[:40_000]
