@@ -40,6 +40,16 @@ class Account:
             self.identities[row["source_path"]] = Identity(row["SOPInstanceUID"], row["SeriesInstanceUID"])
             self._path_of[row["object"]].append(row["source_path"])
 
+    def track(self, objects: Iterable[SourceObject]) -> None:
+        """Files whose outcomes will come by their digest, though no header of theirs was read."""
+        for item in objects:
+            self._path_of[item.sha256].append(item.source_path)
+
+    @property
+    def paths_of(self) -> Mapping[str, list[str]]:
+        """Source paths of each object, by its digest."""
+        return self._path_of
+
     def files(self, outcomes: Iterable[Outcome]) -> None:
         """Outcomes whose key is a source path; the first for a file stands."""
         for outcome in outcomes:
@@ -111,7 +121,7 @@ class Account:
         for name, annotation in self.annotations.items():
             source = annotation.source
             if name in curated:
-                key = source.key if self.are_objects_released else None
+                key = source.key if self.are_objects_released and annotation.is_dicom else None
                 for path in self._open(source.object):
                     places[path] = Place(source.SeriesInstanceUID, annotation_id=name, dicom_path=key)
                 continue
@@ -125,7 +135,7 @@ class Account:
     def released_objects(self) -> list[CohortObject]:
         """The DICOM objects that go with the volumes and annotations that are left, and those that belong to none."""
         annotations = self.curated_annotations() if self.are_objects_released else []
-        found = [self.annotations[name].source for name in annotations]
+        found = [self.annotations[name].source for name in annotations if self.annotations[name].is_dicom]
         for item in self.objects_written.values():
             volume_ids = tuple(v for v in item.volume_ids if v not in self.refused_volumes)
             if volume_ids or not item.volume_ids:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distributed.scheduler import KilledWorker
@@ -28,9 +28,10 @@ from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, Native
 from oncurate.sources.pace import wait_for_window
 from oncurate.staged import StagedObject
 from oncurate.verdict import GateReport
-from tasks import annotate, check, convert, deidentify, harmonise, index, publish, pull, zone
+from tasks import annotate, check, convert, deidentify, harmonise, index, labels, publish, pull, zone
 from tasks.clinical import issuers_of
 from tasks.gates import check_gate, refused_rows
+from tasks.labels import LabelFile
 from tasks.objects import summary
 from tasks.zone import Part, Rows
 
@@ -47,6 +48,7 @@ class Line:
     """One batch of patients on its way through the stages: the parts that each stage made of it."""
 
     plan: Part
+    labels: tuple[LabelFile, ...] = ()
     cohort: Part | None = None
     volumes: set[str] = field(default_factory=set)
 
@@ -92,6 +94,9 @@ class Stages:
 
     def index(self, objects: Sequence[SourceObject]) -> list[Line]:
         """Read headers, plan volumes by patient, gate the series; returns the batches of patients."""
+        label_files, objects, copies = labels.divide(self.provider, objects)
+        self.account.files(copies)
+        self.account.track(label_files)
         records = self._headers(objects)
         count = self._count(
             len({row["patient"] for row in records.rows}), 200, sum(row["bytes"] for row in records.rows)
@@ -110,7 +115,16 @@ class Stages:
         modalities = Counter(row["Modality"] for part in found for row in part.rows)
         self._table("series-by-modality", [{"modality": m, "series": n} for m, n in sorted(modalities.items())])
         self._finish("index", f"{table.num_rows} series; {_listed(modalities)}")
-        return [Line(plan=part) for part in parts]
+        return self._with_labels([Line(plan=part) for part in parts], label_files)
+
+    def _with_labels(self, lines: list[Line], label_files: Sequence[SourceObject]) -> list[Line]:
+        """The batches with the label files that belong to their volumes."""
+        if not label_files:
+            return lines
+        planned = {line.plan.name: self._planned(line) for line in lines}
+        taken, refused = labels.assign(self.provider, label_files, planned, self.account.paths_of)
+        self.account.files(refused)
+        return [replace(line, labels=tuple(taken.get(line.plan.name, ()))) for line in lines]
 
     def _headers(self, objects: Sequence[SourceObject]) -> Rows:
         """Header rows of all objects, read now or by an earlier run; `links` says which part holds which record."""
@@ -152,7 +166,9 @@ class Stages:
         """Turn identified series into cohort series, gated."""
         skip = tuple(sorted(self.refused_series))
         parts = self._fan_out(
-            "deidentify", deidentify.deidentify_batch, [{"plan": x.plan, "skip": skip} for x in lines]
+            "deidentify",
+            deidentify.deidentify_batch,
+            [{"plan": x.plan, "skip": skip, "labels": x.labels} for x in lines],
         )
         rows: list[dict[str, Any]] = []
         for line, part, found in zip(lines, parts, self._rows(parts), strict=True):

@@ -3,8 +3,8 @@
 Belongs here: that digest. Does not belong here: the digest of a file's bytes, by which objects are stored and found.
 
 A PACS keeps the elements of a data set and rewrites what is around them: it replaces the file meta information, drops
-group lengths (PS3.5 7.2) and trailing padding, writes sequences with or without lengths (PS3.5 7.5), and pads odd
-values. None of that counts here. A change of transfer syntax does, as it changes the values themselves.
+group lengths (PS3.5 7.2) and trailing padding, writes sequences with or without lengths (PS3.5 7.5), and pads values
+its own way. None of that counts here. A change of transfer syntax does, as it changes the values themselves.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.valuerep import STR_VR
 
 from oncurate.elements import PARSE_ERRORS
 from oncurate.errors import Rejection
@@ -28,7 +29,7 @@ _PADS = b"\0 "
 def content_digest(stream: BinaryIO) -> str:
     """SHA-256 of all elements of a data set, pixels included, as 64 hexadecimal digits; reads the whole stream.
 
-    Raises `Rejection` (BROKEN_HEADER) where the data set cannot be read to its end.
+    Raises `Rejection` (BROKEN_HEADER) where the data set cannot be read. One that is cut has another digest.
     """
     running = hashlib.sha256()
     try:
@@ -61,10 +62,13 @@ def _vr(element: RawDataElement | DataElement) -> str:
     return element.VR or (dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN")
 
 
-def _value(element: RawDataElement | DataElement) -> bytes | memoryview:
-    """The bytes of a value without the one that makes their number even."""
+def _value(element: RawDataElement | DataElement) -> bytes:
+    """The bytes of a value without padding: all of it in texts, in others the one that makes their number even."""
     raw = element.value
+    if isinstance(raw, int):  # Pixel Representation, which pydicom converts while it reads
+        raw = raw.to_bytes(2, "little", signed=raw < 0)
     if not isinstance(raw, bytes):
         raw = b"" if raw is None else str(raw).encode("utf-8", "surrogatepass")
-    padded = len(raw) and len(raw) % 2 == 0 and raw[-1] in _PADS
-    return memoryview(raw)[:-1] if padded else raw
+    if _vr(element) in STR_VR:
+        return raw.rstrip(_PADS)
+    return raw[:-1] if raw and len(raw) % 2 == 0 and raw[-1] == 0 else raw

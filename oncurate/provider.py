@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from oncurate.annotations.delivered import AnnotationsPolicy
 from oncurate.clinical.mapping import ClinicalPolicy, with_mapping
 from oncurate.deidentify import DeidentifyPolicy
 from oncurate.errors import UsageError
@@ -70,6 +71,7 @@ class Provider(Section):
     geometry: GeometryPolicy = GeometryPolicy()
     harmonise: dict[str, dict[str, Any]] = {}
     quality: Quality = Quality()
+    annotations: AnnotationsPolicy = AnnotationsPolicy()
     clinical: ClinicalPolicy | None = None
     outputs: tuple[Literal["nifti", "dicom"], ...] = ("nifti",)
     limits: Limits = Limits()
@@ -160,6 +162,10 @@ def parse(raw: dict[str, Any], *, base: Path) -> Provider:
             )
     if source.startswith("file://") and (_inside(target, source) or _inside(work, source)):
         raise UsageError("target and work zone must not lie inside the source folder: they would be read as input")
+    annotations = provider.annotations
+    if annotations.manifest is not None:
+        manifest = _zone(annotations.manifest, base, "annotations.manifest", ZONE_SCHEMES)
+        annotations = annotations.model_copy(update={"manifest": manifest})
     clinical = provider.clinical and with_mapping(provider.clinical, base)
     if clinical is not None:
         place = _zone(clinical.file, base, "clinical.file", ZONE_SCHEMES)
@@ -168,7 +174,14 @@ def parse(raw: dict[str, Any], *, base: Path) -> Provider:
         clinical = clinical.model_copy(update={"file": place})
     select = provider.select.at(base)
     return provider.model_copy(
-        update={"select": select, "source": source, "target": target, "work": work, "clinical": clinical}
+        update={
+            "select": select,
+            "source": source,
+            "target": target,
+            "work": work,
+            "annotations": annotations,
+            "clinical": clinical,
+        }
     )
 
 

@@ -279,13 +279,18 @@ class CohortObject(Record):
 
 
 class CohortAnnotation(Record):
-    """What was drawn or measured on a volume, de-identified: a DICOM object whose UIDs and text are the cohort's."""
+    """What was drawn or measured on a volume, de-identified: an object whose UIDs and text are the cohort's."""
 
     annotation_id: str  # changes only when content or recipe changes
-    kind: Literal["seg", "rtstruct", "rtdose", "parametric_map", "sr"]
+    kind: Literal["seg", "rtstruct", "rtdose", "parametric_map", "sr", "label_file"]
     source: CohortObject
     volume_id: str  # of the volume that it belongs to
     recipe: str
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether it came as a DICOM object."""
+        return self.kind != "label_file"
 
 
 class Outcome(Record):

@@ -14,7 +14,9 @@ import numpy as np
 
 from oncurate import nifti
 from oncurate.annotations import described, measured, sr
-from oncurate.annotations.decoding import as_image, decode, grid_of
+from oncurate.annotations.decoding import Decoded, as_image, decode, grid_of
+from oncurate.annotations.delivered import unpacked
+from oncurate.annotations.labelfiles import lay
 from oncurate.annotations.model import FractionalMap, LabelMap, ScalarMap
 from oncurate.describe import NATIVE
 from oncurate.errors import Defect, Rejection
@@ -27,6 +29,7 @@ from oncurate.records import (
     CohortAnnotation,
     CohortSeries,
     CohortVolume,
+    Geometry,
     GridImage,
     HarmonisedImage,
     NativeImage,
@@ -118,7 +121,7 @@ class Work:
         record = self._store.read(zone.staged(f"{volume_folder}/{harmonise.RECORD}.json"))
         harmonised = HarmonisedImage.model_validate_json(record).image
         grid = grid_of(self._volume.planned, np.array(self._native.affine).reshape(4, 4), self._native.shape)
-        found = decode(self._annotation.kind, data, self._volume.planned, grid, self._series.FrameOfReferenceUID)
+        found = self._decoded(data, grid)
         if isinstance(found, ScalarMap):
             return self._record([self._scalar(found)], [])
         label_map = found.label_map if isinstance(found, FractionalMap) else found
@@ -128,6 +131,11 @@ class Work:
             self._image(FRACTIONS, as_image(stacked, grid))
             rows = [row | {"fractions_path": f"{self._folder}/{FRACTIONS}"} for row in rows]
         return self._record(rows, [])
+
+    def _decoded(self, data: bytes, grid: Geometry) -> Decoded:
+        if self._annotation.kind == "label_file":
+            return lay(unpacked(data), grid)
+        return decode(self._annotation.kind, data, self._volume.planned, grid, self._series.FrameOfReferenceUID)
 
     def _labels(self, found: LabelMap, layers: list[Image], harmonised: GridImage) -> list[dict[str, Any]]:
         """Write the layers on both grids, the preview and labels.json; a row a label."""
@@ -201,7 +209,7 @@ class Work:
             "subject_id": self._series.subject_id,
             "study_id": self._series.study_id,
             "SeriesInstanceUID": source.SeriesInstanceUID,
-            "SOPInstanceUID": source.SOPInstanceUID,
+            "SOPInstanceUID": source.SOPInstanceUID or None,
             "kind": self._annotation.kind,
             "recipe": self._annotation.recipe,
         }

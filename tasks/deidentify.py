@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from oncurate import faces, identity, pixeltext, tables
+from oncurate.annotations import labelfiles
+from oncurate.annotations.delivered import packed
 from oncurate.belonging import volume_of
 from oncurate.companions import OTHER
 from oncurate.deidentify import key_rows, to_cohort
@@ -36,12 +38,15 @@ from oncurate.store import Store
 from tasks import zone
 from tasks.guard import stage_task
 from tasks.index import Planned, series_key
+from tasks.labels import LabelFile
 from tasks.objects import ObjectWriter
 from tasks.pixelwork import PixelWork
 from tasks.reading import read_object
 from tasks.zone import Part, Rows
 
 STAGE = "deidentify"
+
+T = TypeVar("T", Companion, LabelFile)
 
 
 class Cohort(Record):
@@ -115,7 +120,7 @@ class Batch:
         self.key_rows: list[dict[str, Any]] = []
         self.audit: list[dict[str, str]] = []
 
-    def run(self, planned: Planned, skip: Collection[str]) -> None:
+    def run(self, planned: Planned, skip: Collection[str], labels: Iterable[LabelFile]) -> None:
         """De-identify what was planned, less the series in `skip`; annotations last, as they follow their images."""
         self.planned = planned
         self.refused = dict(planned.refused)
@@ -126,10 +131,15 @@ class Batch:
             else:
                 self._series(source)
         for companion in planned.companions:
-            try:
-                self._companion(companion)
-            except Rejection as refusal:
-                self.outcomes.append(Outcome.refused(companion.object, STAGE, refusal.reason, refusal.detail))
+            self._or_refuse(companion, self._companion)
+        for label in labels:
+            self._or_refuse(label, self._label_file)
+
+    def _or_refuse(self, item: T, work: Callable[[T], None]) -> None:
+        try:
+            work(item)
+        except Rejection as refusal:
+            self.outcomes.append(Outcome.refused(item.object, STAGE, refusal.reason, refusal.detail))
 
     def _series(self, source: SourceSeries) -> None:
         """De-identify one series: pixels first, as they decide what of it goes on, then objects, then attributes."""
@@ -172,12 +182,25 @@ class Batch:
         cohort = self.going[series][1]
         if cohort.subject_id != subject:
             raise Rejection(Reason.UNRESOLVED_REFERENCE, "PatientID")
-        source = self.writer.companion(companion, subject)
-        recipe = self.recipe(cohort.Modality)
-        name = self.keys.annotation_id({"recipe": recipe, "object": companion.object})
-        volume_id = cohort.volumes[volume].volume_id
+        self._annotate(companion.kind, self.writer.companion(companion, subject), cohort, volume)
+
+    def _label_file(self, label: LabelFile) -> None:
+        """Keep voxels, place and cleaned names of a label file."""
+        drawn_on = next(s for s in self.planned.series if s.SeriesInstanceUID == label.SeriesInstanceUID)
+        wanted = drawn_on.volumes[label.volume]
+        for source, cohort in self.going:
+            if wanted in source.volumes:
+                delivered = labelfiles.read(read_object(label.url), label.name)
+                kept = self.writer.label_file(label.object, packed(delivered, source.people), cohort)
+                self._annotate("label_file", kept, cohort, source.volumes.index(wanted))
+                return
+        raise Rejection(Reason.IMAGE_REFUSED, self.refused[wanted.slices[0].SOPInstanceUID].value)
+
+    def _annotate(self, kind: str, source: CohortObject, cohort: CohortSeries, volume: int) -> None:
+        recipe, volume_id = self.recipe(cohort.Modality), cohort.volumes[volume].volume_id
+        name = self.keys.annotation_id({"recipe": recipe, "object": source.object, "volume": volume_id})
         self.annotations.append(
-            CohortAnnotation(annotation_id=name, kind=companion.kind, source=source, volume_id=volume_id, recipe=recipe)
+            CohortAnnotation(annotation_id=name, kind=kind, source=source, volume_id=volume_id, recipe=recipe)
         )
 
     def _labels(self, source: SourceSeries, index: int) -> Iterator[tuple[str, bytes]]:
@@ -248,16 +271,18 @@ def deidentify_batch(
     provider: Provider,
     plan: Part,
     skip: tuple[str, ...],
+    labels: tuple[LabelFile, ...],
     number: int,  # noqa: ARG001 - names the run
     total: int,  # noqa: ARG001 - names the run
 ) -> Part:
-    """De-identify every series of one plan part, less those whose series key is in `skip`."""
+    """De-identify every series of one plan part, less those whose series key is in `skip`, and its label files."""
     store = zone.work(provider)
     recipe = volume_recipe(provider, "CT")
-    identity = [plan.name, sorted(skip), recipe, provider.profiles().model_dump(mode="json"), list(provider.outputs)]
-    part = zone.part_of(STAGE, identity)
+    made_of = [plan.name, sorted(skip), recipe, provider.profiles().model_dump(mode="json"), list(provider.outputs)]
+    made_of.append([label.model_dump(mode="json") for label in labels])
+    part = zone.part_of(STAGE, made_of)
     if zone.finished(store, part):
         return part
     batch = Batch(provider, store, plan, part.name)
-    batch.run(zone.unpack(store.read(plan.records), Planned), skip)
+    batch.run(zone.unpack(store.read(plan.records), Planned), skip, labels)
     return batch.save(part)

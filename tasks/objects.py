@@ -20,7 +20,7 @@ from oncurate.identity import Keys
 from oncurate.masking import Edit
 from oncurate.provider import Provider
 from oncurate.recipe import sha256_hex
-from oncurate.records import CohortObject, Companion
+from oncurate.records import CohortObject, CohortSeries, Companion
 from oncurate.store import Store
 from tasks import zone
 from tasks.reading import read_object
@@ -61,6 +61,25 @@ class ObjectWriter:
         """Write an object that is no image. Raises `Rejection`."""
         clean = self._engine.clean(read_object(companion.url), subject=subject)
         return self._put(companion.object, clean, companion.Modality, "kept")
+
+    def label_file(self, source: str, packed: bytes, cohort: CohortSeries) -> CohortObject:
+        """Keep a label file, packed, in the work zone; it is released only as what `annotate` makes of it."""
+        name = self._keys.object_name({"recipe": self._recipe, "object": source})
+        key = f"labels/{name}.npz"
+        self._store.write(zone.staged(key), packed)
+        return CohortObject(
+            key=key,
+            sha256=sha256_hex(packed),
+            bytes=len(packed),
+            object=source,
+            subject_id=cohort.subject_id,
+            StudyInstanceUID=cohort.StudyInstanceUID,
+            SeriesInstanceUID=cohort.SeriesInstanceUID,
+            SOPInstanceUID="",
+            SOPClassUID="",
+            Modality=cohort.Modality,
+            volume_ids=(),
+        )
 
     def save_audit(self, name: str, metadata: Iterable[dict[str, str]]) -> list[list[Any]]:
         """Write the audit of the batch into the work zone; returns its sums, as `summed`."""

@@ -26,8 +26,8 @@ def check_same(provider: Provider, keys: Keys) -> None:
         return
     if known != keys.check_value().encode():
         raise UsageError(
-            "the secret is not the one that the work zone of this provider file was made with, so pseudonyms would "
-            "not be those of its data set. Set the former secret"
+            f"the secret in {provider.secret_env} is not the one that the work zone was made with, so pseudonyms would "
+            "change. Set the former secret, or start a new data set with a work zone of its own"
         )
 
 

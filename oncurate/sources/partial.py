@@ -32,6 +32,7 @@ class Partial:
         self._kept = 0 if self._is_local else self._fetch_pieces()
         self._saved = self._kept
         self._stream: BinaryIO | None = None
+        self._is_behind = True  # there is more in the file
 
     def attach(self, stream: BinaryIO) -> None:
         """Continue with `stream` after what is kept; a stream that cannot start there is read from its beginning."""
@@ -48,8 +49,9 @@ class Partial:
 
     def read(self, count: int) -> bytes:
         """The next bytes, up to `count`."""
-        data = self.file.read(count)
+        data = self.file.read(count) if self._is_behind else b""
         if not data and self._stream is not None:
+            self._is_behind = False
             data = self._stream.read(count)
             self.file.write(data)
             if not self._is_local and self.file.tell() - self._saved >= PIECE_BYTES:

@@ -148,10 +148,13 @@ class Verified(io.RawIOBase):
 
 
 class ReadAhead:
-    """A thread that reads a stream ahead, so that reading and what is done with the bytes overlap. Forward only."""
+    """A thread that reads a stream ahead, so that reading and what is done with the bytes overlap. Forward only.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    `watch` sees every chunk in the thread, before the reader does.
+    """
+
+    def __init__(self, stream: BinaryIO, watch: Callable[[bytes], None] = lambda _: None) -> None:
+        self._stream, self._watch = stream, watch
         self._chunks: queue.Queue[bytes | BaseException] = queue.Queue(CHUNKS_AHEAD)
         self._over = threading.Event()
         self._rest: memoryview = memoryview(b"")
@@ -184,6 +187,7 @@ class ReadAhead:
         try:
             while not self._over.is_set():
                 chunk = self._stream.read(CHUNK_BYTES)
+                self._watch(chunk)
                 self._chunks.put(chunk)
                 if not chunk:
                     return

@@ -135,11 +135,10 @@ def _take_local(file: BinaryIO, listed: Listed, places: Places) -> list[SourceOb
     kind = format_of(head, listed.source_path)
     if kind is None and not _is_wanted(file, places):
         return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
+    if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
+        return _unpack_passing(file, kind, listed, places)
     with _ahead(file, listed) as read:
-        if kind is None or kind in (Format.ZIP, Format.UNSUPPORTED):
-            sha256, size = _hashed(read)
-        else:
-            return _unpack_passing(read, kind, listed, places)
+        sha256, size = _hashed(read)
     if kind is None:
         return [_row(listed, size, sha256, listed.url)]
     file.seek(0)
@@ -194,15 +193,14 @@ def _take_large(partial: Partial, stream: BinaryIO, listed: Listed, places: Plac
 
 def _take_through(partial: Partial, stream: BinaryIO, listed: Listed, places: Places) -> list[SourceObject]:
     partial.attach(stream)
-    with _ahead(cast(BinaryIO, partial), listed) as read:
-        passing = Forward(read)
-        head = passing.peek(FORMAT_BYTES)
-        kind = format_of(head, listed.source_path)
-        if kind is None and not places.wanted.selection.is_all and not places.wanted.wants(passing.peek(1 << 16)):
-            return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
-        if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
-            return _unpack_passing(passing.read, kind, listed, places)
-        sha256, size = _hashed(passing.read)
+    start = Forward(partial.read)
+    kind = format_of(start.peek(FORMAT_BYTES), listed.source_path)
+    if kind is None and not places.wanted.selection.is_all and not places.wanted.wants(start.peek(1 << 16)):
+        return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
+    if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
+        return _unpack_passing(cast(BinaryIO, start), kind, listed, places)
+    with _ahead(cast(BinaryIO, start), listed) as read:
+        sha256, size = _hashed(read)
     if not size:
         return [_row(listed, 0, reason=Reason.EMPTY_FILE)]
     if kind is None:
@@ -243,17 +241,18 @@ def read_all(stream: BinaryIO, limit: int | None = None) -> bytes:
     return b"".join(pieces)
 
 
-def _unpack_passing(read: Callable[[int], bytes], kind: Format, listed: Listed, places: Places) -> list[SourceObject]:
+def _unpack_passing(file: BinaryIO, kind: Format, listed: Listed, places: Places) -> list[SourceObject]:
     """An archive that is hashed, unpacked and stored while it passes, once."""
     digest = hashlib.sha256()
-    stream = Forward(read, digest.update)
     own = _row(listed, 0, reason=Reason.ARCHIVE_UNPACKED)
     rows: list[SourceObject] = []
-    reason = _unpack_into(rows, cast(BinaryIO, stream), kind, own, lambda: stream.end, places)
-    try:
-        stream.drain()
-    except Rejection as refused:
-        reason = refused.reason
+    with _ahead(file, listed, digest.update) as read:
+        stream = Forward(read)
+        reason = _unpack_into(rows, cast(BinaryIO, stream), kind, own, lambda: stream.end, places)
+        try:
+            stream.drain()
+        except Rejection as refused:
+            reason = refused.reason
     if reason is Reason.CHECKSUM_MISMATCH:  # which members are the wrong ones cannot be told
         rows = [row.model_copy(update={"url": "", "reason": row.reason or reason}) for row in rows]
     own = own.model_copy(update={"bytes": stream.end, "sha256": digest.hexdigest(), "url": _in_place(listed)})
@@ -309,12 +308,14 @@ def _is_wanted(file: Any, places: Places) -> bool:
 
 
 @contextmanager
-def _ahead(stream: BinaryIO, listed: Listed) -> Iterator[Callable[[int], bytes]]:
-    """Reading `stream`, in a thread of its own where the file is large enough to gain by it."""
+def _ahead(
+    stream: BinaryIO, listed: Listed, watch: Callable[[bytes], None] = lambda _: None
+) -> Iterator[Callable[[int], bytes]]:
+    """Reading `stream`, in a thread of its own where the file is large enough to gain by it; `watch` sees all of it."""
     if listed.bytes is not None and listed.bytes < 4 * CHUNK_BYTES:
-        yield stream.read
+        yield Forward(stream.read, watch).read
         return
-    ahead = ReadAhead(stream)
+    ahead = ReadAhead(stream, watch)
     try:
         yield ahead.read
     finally:

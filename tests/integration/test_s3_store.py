@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from flows.s3server import S3Server
-from oncurate import sources
 from oncurate.errors import AlreadyExists, StoreUnreachable
 from oncurate.lease import Lease
 from oncurate.reasons import Reason
-from oncurate.sources import list_objects, pull, reuse
+from oncurate.sources import list_objects, pull, reuse, taking
 from oncurate.store import Patience, Store, read_url
 from tests.unit.test_archives import tarred, zipped
 from tests.unit.test_lease import HOLD
@@ -203,7 +202,7 @@ def test_a_bucket_is_a_source(bucket_store: Store, monkeypatch: pytest.MonkeyPat
     archive.write("all.zip", zipped({"x": b"two"}))
     archive.write("big.tar.gz", tarred({"x": os.urandom(5000), "y": b"three"}, "w:gz"))
     archive.write("large", b"large" * 1000)
-    monkeypatch.setattr(sources, "SPOOL_BYTES", 4000)  # so that big.tar.gz and large are not held in memory
+    monkeypatch.setattr(taking, "SPOOL_BYTES", 4000)  # so that big.tar.gz and large are not held in memory
     rows = {row.source_path: row for row in pull(archive.url, zone, {})}
     assert {path: row.reason for path, row in rows.items()} == {
         "all.zip": Reason.ARCHIVE_UNPACKED,
