@@ -26,6 +26,7 @@ from oncurate.provider import Provider
 from oncurate.reasons import Reason
 from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, SourceObject, SourceSeries
 from oncurate.sources.pace import wait_for_window
+from oncurate.sources.wholeness import of_incomplete_series
 from oncurate.staged import StagedObject
 from oncurate.verdict import GateReport
 from tasks import annotate, check, convert, deidentify, harmonise, index, labels, publish, pull, zone
@@ -82,6 +83,7 @@ class Stages:
         objects = [*survey.kept, *taken]
         pull.write_objects(self.provider, objects)
         self.account.found(objects)
+        self.account.files(of_incomplete_series(self.provider.source, objects))
         table = tables.to_arrow("objects", [o.model_dump(mode="json") for o in objects])
         self.account.files(refused_rows(self._gate("objects", table), "pull"))
         going_on = [o for o in self.account.objects if o.reason is None and o.source_path not in self.account.outcomes]
@@ -342,10 +344,7 @@ class Stages:
     def _fan_out(
         self, stage: str, task: Any, calls: Sequence[dict[str, Any]], weights: Sequence[int] = ()
     ) -> list[Part]:
-        """Run one task a call on the cluster, show progress, and ask every future for its result.
-
-        `weights` are the bytes of each call, where progress goes by them.
-        """
+        """Run one task a call on the cluster, show progress (by `weights`, bytes), ask every future for its result."""
         self.report.start(stage, len(calls))
         pace = Expected(weights)
         key = f"{self.provider.dataset}-{stage.replace(' ', '-')}-progress"
@@ -365,9 +364,7 @@ class Stages:
                     Defect(f"stage {stage}: batch {done} lost its worker again and again: {type(error).__name__}")
                 )
             self.report.advance(stage)
-            update_progress_artifact(
-                artifact_id=shown, progress=100.0 * done / len(calls), description=pace.line(stage, done)
-            )
+            update_progress_artifact(shown, 100.0 * done / len(calls), pace.line(stage, done))
         if failures:
             worst = next((f for f in failures if isinstance(f, Defect)), failures[0])
             raise worst

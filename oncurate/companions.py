@@ -6,13 +6,18 @@ Belongs here: whose object it is and which images it points to. Does not belong 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import BinaryIO
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from oncurate import elements, headers
 from oncurate.annotations.references import kind_of, references_of
+from oncurate.annotations.source import opened
+from oncurate.elements import PARSE_ERRORS
 from oncurate.errors import Rejection
 from oncurate.reasons import Reason
 from oncurate.records import Companion
@@ -62,3 +67,19 @@ def read_companion(
         referenced_instances=references.instances,
         identifiers=tuple(harvest(ds)),
     )
+
+
+def content_digest(data: bytes) -> str | None:
+    """SHA-256 over what an object says, whatever its encoding: its elements, and its decoded pixels.
+
+    None where it cannot be read. File meta, group lengths and trailing padding do not count.
+    """
+    try:
+        source = opened(data)
+        digest = hashlib.sha256(json.dumps(source.ds.to_json_dict(), sort_keys=True, default=str).encode())
+        if source.pixels is not None:
+            for frame in source.frames():
+                digest.update(np.ascontiguousarray(frame).tobytes())
+    except (Rejection, *PARSE_ERRORS):
+        return None
+    return digest.hexdigest()

@@ -48,16 +48,20 @@ def resolve(
     return kept, outcomes
 
 
-def of_companions(companions: Sequence[Companion]) -> tuple[list[Companion], list[Outcome]]:
+def of_companions(
+    companions: Sequence[Companion], content_digest: Callable[[Companion], str | None]
+) -> tuple[list[Companion], list[Outcome]]:
     """The objects that are no images to go on with, and an outcome for every other.
 
-    Without pixels to compare, objects of one UID that differ in their bytes are all refused.
+    Of objects of one UID that say the same in other bytes, one is used; if they say different things, all are refused.
     """
     kept: list[Companion] = []
     by_uid, outcomes = _by_uid(companions)
     for same_uid in by_uid:
-        if len(same_uid) == 1:
-            kept += same_uid
+        digests = {content_digest(item) for item in same_uid} if len(same_uid) > 1 else {""}
+        if len(digests) == 1 and None not in digests:
+            kept.append(same_uid[0])
+            outcomes += refused(same_uid[1:], Reason.SAME_PIXELS)
         else:
             outcomes += refused(same_uid, Reason.CONFLICTING_COPIES)
     return kept, outcomes

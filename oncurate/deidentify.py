@@ -121,9 +121,7 @@ def _outcomes(series: SourceSeries, refused: Mapping[int, Rejection]) -> list[Ou
 
 def _head(series: SourceSeries, keys: Keys, policy: DeidentifyPolicy) -> dict[str, Any]:
     """The fields of the cohort series but its volumes."""
-    subject, made_from = identity.subject_of(
-        keys, series.PatientID, series.IssuerOfPatientID, series.StudyInstanceUID
-    )
+    subject, made_from = identity.subject_of(keys, series.PatientID, series.IssuerOfPatientID, series.StudyInstanceUID)
     return {
         "subject_id": subject,
         "subject_id_source": made_from,
@@ -162,7 +160,7 @@ def _volume(
             "recipe": recipe_digest,
             "series": head["SeriesInstanceUID"],
             "kind": planned.kind,
-            "slices": [[s.object, s.frame] for s in planned.slices],
+            "slices": [[s.content, s.frame] for s in planned.slices],
         }
     )
     cleaned = PlannedVolume(

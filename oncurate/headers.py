@@ -7,6 +7,7 @@ here: the pixels' values (`oncurate.pixels`), comparing files (`oncurate.copies`
 from __future__ import annotations
 
 import io
+import json
 import logging
 import warnings
 from collections.abc import Callable
@@ -33,12 +34,15 @@ from oncurate.mosaic import mosaic_of
 from oncurate.part10 import as_plain_stream, looks_like_dicom
 from oncurate.pixeldata import locate
 from oncurate.reasons import Reason
+from oncurate.recipe import sha256_hex
 from oncurate.records import Instance, PixelFormat
 
 MAX_VOXELS_PER_FILE = 2**31
 """More voxels than this in one file are a lie or beyond any use; the largest real objects hold some 10^9."""
 SMALL_FILE_BYTES = 1 << 18
 """Files up to this size are read whole: parsing memory is a fifth faster than parsing a buffered file."""
+_WHERE = {"object", "source_path", "url", "bytes", "offset", "identifiers", "content"}
+"""Fields of an instance that depend on the file and the way it came, not on what it says."""
 _BITS_ALLOCATED = (1, 8, 16, 32, 64)
 _KEYWORD_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 _LOSSY_SYNTAXES = frozenset(
@@ -95,7 +99,7 @@ def read_instance(
     if mosaic is not None:
         pixel_format = pixel_format.model_copy(update={"tiles": mosaic.size})
     frames = frames_of(headers, sop_class, mosaic)
-    return Instance(
+    instance = Instance(
         object=object,
         source_path=source_path,
         url=url,
@@ -115,6 +119,13 @@ def read_instance(
         identifiers=tuple(harvest(ds)),
         people=tuple(sorted(own.harvest(ds, rules_of(DeidPolicy())))),
     )
+    return instance.model_copy(update={"content": _content(instance, found.digest(plain, pixel_format))})
+
+
+def _content(instance: Instance, pixels: str) -> str:
+    """Digest of what the file says, without where it lies and what a transfer rewrites around the elements."""
+    said = instance.model_dump(mode="json", exclude=_WHERE)
+    return sha256_hex(json.dumps([said, pixels], sort_keys=True).encode())
 
 
 def parse(stream: BinaryIO, size: int) -> tuple[Dataset, BinaryIO, bool]:

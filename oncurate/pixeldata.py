@@ -6,6 +6,7 @@ here: decoding (`oncurate.pixels`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ Keyword = Literal["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
 _KEYWORDS: dict[int, Keyword] = {0x0010: "PixelData", 0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}
 _PIXEL_GROUP = 0x7FE0
 _UNDEFINED = 0xFFFFFFFF
+_CHUNK_BYTES = 1 << 20
 _NATIVE_LITTLE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 _SLICEABLE_BITS = (8, 16, 32, 64)
 _YBR_422 = ("YBR_FULL_422", "YBR_PARTIAL_422")  # PS3.3 C.7.6.3.1.2: two chroma samples for two pixels
@@ -59,6 +61,20 @@ class PixelData:
         there = min(self.length, self.available, *([size] if size is not None else []))
         if there < promised:
             raise Rejection(Reason.TRUNCATED_PIXEL_DATA, f"{there} of {promised} bytes")
+
+    def digest(self, stream: BinaryIO, form: PixelFormat) -> str:
+        """SHA-256 over the stored pixels: native bytes without padding, or the fragments without offset table."""
+        if self.length is not None or self.items is None:
+            places = [(self.offset, min(expected_bytes(form), self.available))]
+        else:
+            places = list(self.items.places[1:])
+        running = hashlib.sha256()
+        for offset, length in places:
+            stream.seek(offset)
+            while length > 0 and (chunk := stream.read(min(length, _CHUNK_BYTES))):
+                running.update(chunk)
+                length -= len(chunk)
+        return running.hexdigest()
 
     def native_offset(self, form: PixelFormat) -> int | None:
         """The offset if the pixels can be taken from the bytes as they are: grey, native, little endian."""

@@ -290,6 +290,7 @@ def _record(planned: _Planned, *, alone: bool) -> PlannedVolume:
             Slice(
                 object=u.instance.object,
                 frame=u.frame.index,
+                content=u.instance.content,
                 SOPInstanceUID=u.instance.SOPInstanceUID,
                 slope=u.frame.slope,
                 intercept=u.frame.intercept,

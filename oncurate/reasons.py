@@ -157,7 +157,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.LOCALIZER: "A localizer (scout): made to plan the scan, not to be read.",
     Reason.UNSUPPORTED_KIND: "A kind of image that is recognised but not converted.",
     Reason.SAME_BYTES: "The same file is in the archive more than once; one copy is used.",
-    Reason.SAME_PIXELS: "The same image under another encoding or UID; one copy is used.",
+    Reason.SAME_PIXELS: "The same content under another encoding or UID; one copy is used.",
     Reason.LOSSY_COPY: "A lossy copy of an image that the archive also holds losslessly; the lossless one is used.",
     Reason.EMPTY_FILE: "The file has no bytes; ask the provider to send it again.",
     Reason.UNREADABLE_FILE: "The store would not give the file's bytes; check its permissions.",

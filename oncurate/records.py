@@ -113,6 +113,7 @@ class Instance(Record):
     attributes: dict[str, Any]
     identifiers: tuple[str, ...]  # identifying values of the header, to be searched for in what was written
     people: tuple[str, ...] = ()  # those of them that name somebody, to be taken out of descriptions
+    content: str = ""  # digest of what the file says, which transfer and storage do not change
 
     @property
     def locator(self) -> PixelLocator:
@@ -175,6 +176,7 @@ class Slice(Record):
 
     object: str  # sha256 of the file that holds it
     frame: int  # 0-based within the file
+    content: str  # of the file (`Instance.content`): names volumes, whatever way the file came
     SOPInstanceUID: str  # the source's in a SourceSeries, the cohort's in a CohortSeries
     slope: float
     intercept: float

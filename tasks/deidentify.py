@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from oncurate import faces, identity, pixeltext, tables
+from oncurate import faces_template, identity, pixeltext, tables
 from oncurate.annotations import labelfiles
 from oncurate.annotations.delivered import packed
 from oncurate.belonging import volume_of
-from oncurate.companions import OTHER
+from oncurate.companions import OTHER, content_digest
 from oncurate.deidentify import key_rows, to_cohort
 from oncurate.errors import Rejection
 from oncurate.identity import Keys
@@ -98,7 +98,7 @@ def pixel_tools(provider: Provider) -> dict[str, str | None]:
     is_defaced = provider.deidentify.faces == "deface"
     return {
         "text": detector.name if detector is not None else None,
-        "faces": faces.TEMPLATE if is_defaced else None,
+        "faces": f"{faces_template.NAME}, version {faces_template.VERSION}" if is_defaced else None,
     }
 
 
@@ -182,7 +182,8 @@ class Batch:
         cohort = self.going[series][1]
         if cohort.subject_id != subject:
             raise Rejection(Reason.UNRESOLVED_REFERENCE, "PatientID")
-        self._annotate(companion.kind, self.writer.companion(companion, subject), cohort, volume)
+        content = content_digest(read_object(companion.url)) or companion.object
+        self._annotate(companion.kind, self.writer.companion(companion, subject), content, cohort, volume)
 
     def _label_file(self, label: LabelFile) -> None:
         """Keep voxels, place and cleaned names of a label file."""
@@ -192,13 +193,13 @@ class Batch:
             if wanted in source.volumes:
                 delivered = labelfiles.read(read_object(label.url), label.name)
                 kept = self.writer.label_file(label.object, packed(delivered, source.people), cohort)
-                self._annotate("label_file", kept, cohort, source.volumes.index(wanted))
+                self._annotate("label_file", kept, label.object, cohort, source.volumes.index(wanted))
                 return
         raise Rejection(Reason.IMAGE_REFUSED, self.refused[wanted.slices[0].SOPInstanceUID].value)
 
-    def _annotate(self, kind: str, source: CohortObject, cohort: CohortSeries, volume: int) -> None:
+    def _annotate(self, kind: str, source: CohortObject, content: str, cohort: CohortSeries, volume: int) -> None:
         recipe, volume_id = self.recipe(cohort.Modality), cohort.volumes[volume].volume_id
-        name = self.keys.annotation_id({"recipe": recipe, "object": source.object, "volume": volume_id})
+        name = self.keys.annotation_id({"recipe": recipe, "content": content, "volume": volume_id})
         self.annotations.append(
             CohortAnnotation(annotation_id=name, kind=kind, source=source, volume_id=volume_id, recipe=recipe)
         )

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from oncurate import allowlist, copies, headers, leaks, pixels
-from oncurate.companions import read_companion
+from oncurate.companions import content_digest, read_companion
 from oncurate.errors import Rejection
 from oncurate.identity import has_patient_id
 from oncurate.plan import plan_series
@@ -211,7 +211,9 @@ def plan_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
         if planned is not None and planned.volumes:
             series.append(planned)
             rows.append(_series_row(key, instances, planned, len(members), len(refusals)))
-    companions, refusals = copies.of_companions(companions)
+    companions, refusals = copies.of_companions(
+        companions, lambda companion: content_digest(read_object(companion.url))
+    )
     outcomes += refusals
     store.write(locators_key(part), zone.pack(Locators(locators=tuple(locators))))
     links = {"series": {series_key(s): sorted({x.object for v in s.volumes for x in v.slices}) for s in series}}

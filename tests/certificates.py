@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.pacs import missing
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Certificates:
 def certificates_in(folder: Path) -> Certificates:
     """Certificates that are valid for a day."""
     if shutil.which("openssl") is None:
-        pytest.skip("no openssl program here")
+        missing("no openssl program here: install Debian's openssl")
     for name in ("ca", "other"):
         _openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
                  "-subj", f"/CN=made {name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip

@@ -35,7 +35,7 @@ def tool(name: str) -> str:
     """The path of one of dcmtk's programs; without it the test is skipped, or fails where services are required."""
     found = shutil.which(name)
     if found is None:
-        _missing(f"no {name} here: install Debian's dcmtk")
+        missing(f"no {name} here: install Debian's dcmtk")
     assert found is not None
     return found
 
@@ -71,7 +71,7 @@ class Orthanc:
     def start(self) -> None:
         program = shutil.which("Orthanc")
         if program is None or not _PLUGIN.exists():
-            _missing("no Orthanc with DICOMweb here: install Debian's orthanc and orthanc-dicomweb")
+            missing("no Orthanc with DICOMweb here: install Debian's orthanc and orthanc-dicomweb")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.json").write_text(json.dumps(self._config()))
         log = (self.folder / "log").open("ab")
@@ -165,7 +165,8 @@ def orthanc(folder: Path, *, allows_get: bool = True) -> Iterator[Orthanc]:
         server.stop()
 
 
-def _missing(what: str) -> None:
+def missing(what: str) -> None:
+    """Skip the test for want of a program, in one line; fail where services are required."""
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(what)
     pytest.skip(what)

@@ -27,9 +27,7 @@ class AnnotationsPolicy(BaseModel):
 
     label_files: str | None = Field(None, description="pattern of their paths in the source, such as masks/*.nii.gz")
     manifest: str | None = Field(None, description="CSV of label files and their images, relative to the provider file")
-    name: str | None = Field(
-        None, description="regular expression with groups SeriesInstanceUID, PatientID, ..."
-    )
+    name: str | None = Field(None, description="regular expression with groups SeriesInstanceUID, PatientID, ...")
 
     def takes(self, source_path: str) -> bool:
         """Whether a file of the source is a label file."""

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from oncurate.annotations import codes, rtstruct, seg
 from oncurate.annotations.model import Code, Label, LabelMap
+from oncurate.deid import codes as codes_cleaned
 from oncurate.deid import values
 from oncurate.image import Image
 from oncurate.labels import LabelVolume
@@ -33,12 +34,12 @@ UNNAMED = "label"
 
 def name_of(label: Label) -> str:
     """The label's name; where de-identification left none, what its code means, or a name of ours."""
-    return _stated(label.name) or (label.type.meaning if label.type else "") or f"{UNNAMED} {label.number}"
+    return _stated(label.name) or _stated(label.type.meaning if label.type else "") or f"{UNNAMED} {label.number}"
 
 
 def _stated(text: str) -> str | None:
     """Text of the cleaned object, None where it is what stands for text that may not."""
-    return text if text and text not in values.DUMMIES.values() else None
+    return text if text and text != codes_cleaned.UNNAMED and text not in values.DUMMIES.values() else None
 
 
 def shape_facts(layer: Image, number: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from oncurate.source_paths import clean, folder_prefix, unique
 from oncurate.sources import dicomdir
 from oncurate.sources.interface import Listed
 from oncurate.sources.settings import PullSettings, Selection
-from oncurate.store_local import path_of
+from oncurate.store_local import PARTIAL, path_of
 
 _BUFFER_BYTES = 1 << 20
 
@@ -96,9 +96,9 @@ def _missing(path: str, name: str) -> Iterator[Listed]:
 
 
 def _children(folder: str, prefix: str) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """The entries of a folder by name, each with its source path."""
+    """The entries of a folder by name, each with its source path; what a receiver is still writing is none."""
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+        found = sorted((e for e in entries if not e.name.startswith(PARTIAL)), key=lambda entry: entry.name)
     taken: set[str] = set()
     return iter([(entry, prefix + unique(clean(entry.name), taken)) for entry in found])
 

@@ -62,6 +62,7 @@ _DATING = ("StudyDate", "StudyTime", "SeriesDate", "SeriesTime", "Modality")
 _UID = re.compile(r"[0-9A-Za-z.\-]{1,64}")  # wider than PS3.5 9.1: real archives hold others, none of which is a path
 _VERSION_DIGITS = 16
 _SUFFIX = ".dcm"
+_SERIES_NOTED = 16  # whoever groups a listing looks ahead into the next series
 
 
 class QuerySource(ABC):
@@ -73,7 +74,7 @@ class QuerySource(ABC):
         self.url = url.rstrip("/")
         self._questions = Questions(selection)
         self._known: dict[str, list[tuple[str, str]]] = {}
-        self._series = ("", "")  # the group that was listed last, and its modality
+        self._modalities: dict[str, str] = {}  # of the series that were listed last, by group
 
     @abstractmethod
     def find(self, level: Level, match: Mapping[str, str], expected: int | None = None) -> Iterator[Row]:
@@ -96,9 +97,8 @@ class QuerySource(ABC):
                 self._known.setdefault(group, []).append((item.source_path, item.version))
 
     def modality_of(self, listed: Listed) -> str | None:
-        """The modality of the series that `entries` is at."""
-        group, modality = self._series
-        return (modality or None) if group == listed.group else None
+        """The modality of the series, where it is one of those that `entries` gave last."""
+        return self._modalities.get(listed.group) or None
 
     def entries(self) -> Iterator[Listed]:
         """Every instance that is wanted, by study, series and instance UID; streamed a series at a time.
@@ -130,9 +130,14 @@ class QuerySource(ABC):
                 continue
             group = f"{study['StudyInstanceUID']}/{uid}"
             dating = digest_of({**study, **series}, _DATING)
-            self._series = (group, series.get("Modality", ""))
+            self._note(group, series.get("Modality", ""))
             count = _count(series, "IMAGE")
             yield from self._unchanged(group, dating, count) or self._of_series(group, dating, count)
+
+    def _note(self, group: str, modality: str) -> None:
+        self._modalities[group] = modality
+        if len(self._modalities) > _SERIES_NOTED:
+            del self._modalities[next(iter(self._modalities))]
 
     def _unchanged(self, group: str, dating: str, count: int | None) -> list[Listed] | None:
         """The instances of a series as they were; None where their number or the series' dates are others."""

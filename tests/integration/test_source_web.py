@@ -11,14 +11,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from oncurate.errors import StoreUnreachable, UsageError
 from oncurate.reasons import Reason
 from oncurate.sources import source_of, taking
 from oncurate.sources.settings import PullSettings
 from oncurate.store import read_url
+from tasks.inspect import inspect
 from tests.faultproxy import proxy_to
+from tests.phantoms import ct_series
 from tests.sources_suite import LARGE, QUICK, SourceSuite, noise, opened, places_in, taken
+from tests.unit.test_archives import zipped
 from tests.webserver import Web, web_server
 
 SETTINGS = PullSettings.model_validate({"retries": QUICK, "timeout_s": 5.0})
@@ -157,3 +161,19 @@ def test_cut_connections_and_refusals_are_survived(archive: Site, tmp_path: Path
         object.__setattr__(through, "web", Web(files=archive.web.files, url=f"http://127.0.0.1:{proxy.port}/"))
         assert read_url(taken(through, places_in(tmp_path))["a"].url) == data
         assert proxy.connections > 4
+
+
+def test_inspect_says_what_would_come_and_moves_only_heads(archive: Site, tmp_path: Path) -> None:
+    paths = ct_series(tmp_path / "made", slices=2, rows=1200, columns=1200)
+    files = {f"{n}.dcm": path.read_bytes() for n, path in enumerate(paths)}
+    archive.put({**files, "all.zip": zipped({"m": b"1"}), "notes.txt": b"x"})
+    raw = {"dataset": "x", "title": "x", "provider": {"name": "x", "country": "NL"}, "source": archive.url}
+    for modality, found in (("CT", {"(archive files)": 1, "CT": 2}), ("MR", {"(archive files)": 1})):
+        (tmp_path / "provider.yaml").write_text(yaml.safe_dump({**raw, "select": {"modalities": [modality]}}))
+        archive.web.sent = 0
+        seen = inspect(str(tmp_path / "provider.yaml"))
+        assert {row["modality"]: row["files"] for row in seen["modalities"]} == found
+        assert seen["reasons"] == {"not_dicom": 1, **({} if modality == "CT" else {"not_selected": 2})}
+        assert seen["files"] == 4
+        assert archive.web.sent < sum(map(len, files.values())) / 2
+    assert not (tmp_path / "curated-work").exists()

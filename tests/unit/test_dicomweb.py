@@ -191,6 +191,15 @@ def test_instances_are_listed_by_uid_and_uids_that_are_paths_are_refused() -> No
     assert len({item.version.partition("-")[0] for item in found[1:]}) == 1
 
 
+def test_the_modality_is_known_to_who_looks_ahead() -> None:
+    table = _table()
+    table.rows["SERIES"] = [{**table.rows["SERIES"][0], "SeriesInstanceUID": uid} for uid in ("3", "4")]
+    table.rows["IMAGE"] += [{**row, "SeriesInstanceUID": "4"} for row in table.rows["IMAGE"]]
+    found = [item for item in table.entries() if item.reason is None]
+    assert {item.group for item in found} == {"2/3", "2/4"}
+    assert [table.modality_of(item) for item in found] == ["CT"] * 4
+
+
 def test_what_a_series_promises_and_does_not_list_is_seen() -> None:
     found = list(_table(count="5").entries())
     assert [item.reason for item in found if item.group] == [None, None, Reason.TRANSFER_INCOMPLETE]
