@@ -11,7 +11,7 @@ from benchmarks.phi.answers import Action
 from benchmarks.phi.needles import Needles
 from benchmarks.phi.verdict import Verdict
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
 SEED, PATIENTS, REAL_FILES = 7, 2, 12
 

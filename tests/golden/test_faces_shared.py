@@ -13,6 +13,8 @@ from oncurate.reasons import Reason
 from tests.golden.chain import shared_folder
 from tests.unit.test_faces import NODDED, brain, check, ct_head, grid, mr_head, pose
 
+pytestmark = pytest.mark.slow  # a registration costs seconds
+
 MADE = {
     "fine": (mr_head, NODDED, grid()),
     "small": (mr_head, pose((0, 4, 0), (1.2, 1.2, 1.2)), grid()),

@@ -14,7 +14,6 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from flows.s3server import free_ports
-from oncurate.content import content_digest
 from oncurate.errors import StoreUnreachable
 from oncurate.reasons import Reason
 from oncurate.records import SourceObject
@@ -22,6 +21,7 @@ from oncurate.sources import Memory, Places, source_of, taking
 from oncurate.sources.settings import PullSettings, Selection
 from oncurate.store import read_url
 from tests.certificates import Certificates, certificates_in
+from tests.contents import content_digest
 from tests.dimseserver import Pacs, dimse_server
 from tests.faultproxy import proxy_to
 from tests.pacs import PASSWORD_ENV, USER_ENV, Orthanc, orthanc

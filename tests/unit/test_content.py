@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.sequence import Sequence
 
-from oncurate.content import content_digest
 from oncurate.errors import Rejection
 from oncurate.reasons import Reason
+from tests.contents import content_digest
 from tests.phantoms import dataset
 
 

@@ -44,7 +44,7 @@ def volume(
     planned = PlannedVolume(
         kind="volume",
         slices=tuple(
-            Slice(object=f"o{k}", frame=0, SOPInstanceUID=f"2.25.{k}", slope=s, intercept=i)
+            Slice(object=f"o{k}", content=f"c{k}", frame=0, SOPInstanceUID=f"2.25.{k}", slope=s, intercept=i)
             for k, (s, i) in enumerate(scales)
         ),
         geometry=geometry.lay_out(

@@ -42,7 +42,8 @@ def geometry(**options: Any) -> Geometry:
 
 def volume(name: str = "v", kind: str = "volume", **attributes: Any) -> CohortVolume:
     slices = tuple(
-        Slice(object=f"o{i}", frame=0, SOPInstanceUID=f"2.25.{i}", slope=1.0, intercept=0.0) for i in range(2)
+        Slice(object=f"o{i}", content=f"c{i}", frame=0, SOPInstanceUID=f"2.25.{i}", slope=1.0, intercept=0.0)
+        for i in range(2)
     )
     planned = PlannedVolume(
         kind=kind,

@@ -252,6 +252,7 @@ def planned(of: Geometry, **changed) -> PlannedVolume:
     slices = tuple(
         Slice(
             object="x",
+            content="x",
             frame=0,
             SOPInstanceUID="1.2",
             slope=1,

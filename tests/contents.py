@@ -1,6 +1,6 @@
 """What an object says, whatever way it came: a digest that transfer and storage do not change.
 
-Belongs here: that digest. Does not belong here: the digest of a file's bytes, by which objects are stored and found.
+Belongs here: that digest. Does not belong here: assertions.
 
 A PACS keeps the elements of a data set and rewrites what is around them: it replaces the file meta information, drops
 group lengths (PS3.5 7.2) and trailing padding, writes sequences with or without lengths (PS3.5 7.5), and pads values
