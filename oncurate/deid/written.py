@@ -122,7 +122,8 @@ def beyond_ascii(value: str) -> set[bytes]:
 def is_public(value: str) -> bool:
     """Whether it says nothing of anybody: words of the vocabulary, terms, codes, UIDs and names of vendors."""
     if values.is_uid(value):
-        return values.is_public_uid(value) or text.harmless(value)
+        own = value == IMPLEMENTATION_UID  # in files that we received and wrote down
+        return own or values.is_public_uid(value) or text.harmless(value)
     return (
         text.harmless(value)
         or codes.is_public(value)
@@ -144,13 +145,14 @@ def _own_words() -> frozenset[str]:
     """Words that an object may hold because the marks, the dummies and the names of codes do."""
     said = [
         METHOD,
+        IMPLEMENTATION_VERSION.partition("_")[0],  # our own title is that of files that we received
         PROFILE[1],
         *(meaning for _, meaning in OPTION_CODES.values()),
         *DATE_MARKS.values(),
         *values.DUMMIES.values(),
         codes.UNNAMED,
     ]
-    return frozenset(word for phrase in said for word in phrase.casefold().split())
+    return frozenset(word for phrase in said for word in phrase.casefold().replace(",", " ").split())
 
 
 def _header_bytes(written: bytes) -> int:

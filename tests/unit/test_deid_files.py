@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from oncurate import deid
 from oncurate.deid import files, known, repeated, scan
+from oncurate.deid.written import IMPLEMENTATION_UID
 from oncurate.errors import Rejection
 from oncurate.identity import Keys
 from oncurate.reasons import Reason
@@ -329,3 +330,16 @@ def test_references_lead_to_what_they_led_to() -> None:
 def test_the_parser_is_asked_where_bytes_do_not_tell(monkeypatch) -> None:
     monkeypatch.setattr(files.scan, "split", lambda data: None)
     assert ENGINE.clean(file_of(rich(1))) == deid.Engine(KEYS, POLICY)._wholly(file_of(rich(1)), None, "kept")
+
+
+def test_our_own_title_in_a_received_file_identifies_nobody() -> None:
+    ds = phantoms.dataset(StationName="ONCURATE")
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    written = dcmread(io.BytesIO(out.getvalue()))
+    written.file_meta.SourceApplicationEntityTitle = "ONCURATE"
+    written.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
+    out = io.BytesIO()
+    written.save_as(out)
+    clean = deid.Engine(KEYS, deid.DeidPolicy()).clean(out.getvalue())
+    assert b"ONCURATE" in clean.data  # as the implementation that wrote it
