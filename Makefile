@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test test-slow check fix serve bench fidelity phi-bench lock clean
+.PHONY: env demo test test-slow check fix serve bench fidelity dice phi-bench lock clean
 
 env: $(STAMP)
 
@@ -41,6 +41,9 @@ bench: env  ## the whole job against what a user would write today, and the cost
 
 fidelity: env  ## every series against dcm2niix, voxel by voxel: table, totals; fails where a difference has no explanation
 	@$(BIN)/python -m benchmarks fidelity $(foreach folder,$(DATA),--data $(folder))
+
+dice: env  ## structure sets against solids of known shape and against the masks that come with samples
+	@$(BIN)/python -m benchmarks dice
 
 phi-bench: env  ## identifiers planted everywhere, the whole job, and the search for them in all that left; fails on a leak
 	@$(BIN)/python -m benchmarks phi

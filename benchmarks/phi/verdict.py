@@ -90,6 +90,7 @@ def show(verdict: Verdict, key: Key) -> None:
         [(f"{k or '-'}, {'made' if m else 'real'}", str(score.found[k, m]), str(score.left[k, m])) for k, m in kinds],
     )
     print(f"\nidentifiers looked for: {len(key.identifiers)} planted, {len(key.real)} of real headers")
+    print(f"leaks found: {len(verdict.leaks)}")
     print(f"references to files that did not leave: {score.unresolved}")
     _list("refused", [f"{count} x {reason}" for reason, count in verdict.refused.most_common()])
     _list("LEAKS", _leaks(verdict.leaks, key))
