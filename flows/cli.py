@@ -185,6 +185,18 @@ def quarantine(
     if files:
         for row in sorted(rows, key=lambda r: (r["reason"], r["source_path"])):
             print(f"{row['reason']}\t{row['source_path']}\t{row['detail']}")
+    for line in _clinical_lines(provider):
+        out.print(line, highlight=False)
+
+
+def _clinical_lines(provider: Provider) -> list[str]:
+    """What the last run found in the clinical file: counts and advice, no row and no value."""
+    from tasks import zone
+
+    try:
+        return zone.unpack_json(zone.work(provider).read(zone.CLINICAL_REPORT))
+    except FileNotFoundError:
+        return []
 
 
 @app.command()

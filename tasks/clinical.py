@@ -69,6 +69,7 @@ def link(
     zone.work(provider).write(PROBLEMS, tables.to_parquet("clinical_problems", problems))
     matched = match(found.subjects, {row["subject_id"] for row in own["subjects"]})
     lines = operator_lines(report(found, matched))
+    zone.work(provider).write(zone.CLINICAL_REPORT, zone.pack(list(lines)))
     text = "\n".join(f"- {line}" for line in lines)
     create_markdown_artifact(key=f"{provider.dataset}-clinical", markdown=text, description="Clinical table")
     finished = finish(found.rows, own["studies"], own["subjects"])

@@ -23,6 +23,7 @@ LEDGER = "ledger/ledger.parquet"
 LAST_RUN = "last_run.json"
 HEADERS = "headers"
 KEY_CHECK = "keys/check"
+CLINICAL_REPORT = "clinical/report.json.gz"
 KEY_TABLE = "keys/keys.parquet"
 
 P = TypeVar("P", bound=BaseModel)

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import SimpleITK
 
+from flows import cli
 from oncurate import tables
 from oncurate.store import Store
 from oncurate.verify import verify
@@ -167,6 +168,15 @@ def test_clinical_rows_have_the_pseudonyms_of_the_images(release: Path, monkeypa
     assert {row["subject_id"] for row in table(release, "links")} == subjects
     written = (release / "curated/made/releases/v1/tables/clinical.parquet").read_bytes()
     assert PATIENT.encode() not in written
+
+
+@pytest.mark.flows
+def test_the_clinical_counts_are_told_to_the_data_engineer(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.quarantine(release / "provider.yaml")
+    said = capsys.readouterr().out
+    assert "patients with a clinical row and no images: 1" in said
+    assert "unresolved_reference" in said
+    assert PATIENT not in said
 
 
 @pytest.mark.flows

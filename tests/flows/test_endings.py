@@ -60,6 +60,7 @@ def test_an_empty_archive_is_refused_by_a_gate(run: Run, tmp_path: Path) -> None
         run(provider_file(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_run_that_refuses_more_than_its_limit_releases_nothing(run: Run, tmp_path: Path) -> None:
     ct_series(tmp_path / "archive/good", slices=4, patient="MADE-1")
     ct_series(tmp_path / "archive/gap", slices=8, missing=[3], patient="MADE-2")
@@ -72,6 +73,7 @@ def test_a_run_that_refuses_more_than_its_limit_releases_nothing(run: Run, tmp_p
     assert run(provider_file(tmp_path, limits={"refused_share": 0.7}))["current"]["version"] == "v1"
 
 
+@pytest.mark.slow
 def test_no_cluster_at_the_address(run: Run, tmp_path: Path) -> None:
     from flows.curate import curate
 
