@@ -23,7 +23,8 @@ def test_every_file_is_accounted_for_and_a_second_run_does_nothing(shared_data: 
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["volumes"] > 0
     rows = tables.from_parquet((tmp_path / "work/made/ledger/ledger.parquet").read_bytes())
-    outside = sorted(row["source_path"] for row in rows if "!/" not in row["source_path"])
+    there = [row for row in rows if row["reason"] != "missing_on_medium"]  # listed by a DICOMDIR, and not there
+    outside = sorted(row["source_path"] for row in there if "!/" not in row["source_path"])
     assert outside == [path for path in archive.listing(shared_data) if "!/" not in path]
     assert verify(Store(str(tmp_path / "curated/made"))).ok
     again = json.loads(oncurate("curate", provider, "--json", home=tmp_path / "prefect").stdout)
