@@ -6,7 +6,6 @@ Belongs here: whose which file is, and which plantings each gets. Does not belon
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,20 +21,11 @@ from benchmarks.phi.answers import Action, File, Item, Key, Reference, step
 from benchmarks.phi.made import Draft
 from benchmarks.phi.people import SCRIPTS, People
 from benchmarks.phi.site import Patient, Site, Study
+from oncurate.elements import PARSE_ERRORS
 
 FIRST_DAY, DAYS = date(2019, 3, 1), 600
 """Studies lie here; shifted by up to ten years they are still younger than every personal day."""
 BETWEEN_DAYS = 91
-WRITE_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    OSError,
-    struct.error,
-)
 
 PLANTINGS = (
     headers.patient,
@@ -151,7 +141,7 @@ class Archive:
                 for planting in PLANTINGS:
                     planting(site)
                 data = _written(draft.ds)
-            except WRITE_ERRORS:
+            except PARSE_ERRORS:
                 if draft.made:
                     raise
                 del self.key.items[before:]  # a real file that pydicom cannot write says nothing

@@ -6,25 +6,19 @@ Their values are searched for, and shown nowhere.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID_dictionary
 
 from benchmarks.archive import default_data
+from oncurate.elements import PARSE_ERRORS
 
-READ_ERRORS = (
-    InvalidDicomError,
-    *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, struct.error),
-)
-"""What pydicom raises on files that are broken on purpose, of which archives of test files hold many."""
 BYTES_AT_MOST = 2_000_000
 """Larger files say nothing more about headers."""
 EACH_FOLDER = 2
@@ -70,7 +64,7 @@ def read(path: Path) -> Dataset | None:
         if not (ds.get("SOPClassUID") and ds.get("SOPInstanceUID") and ds.get("SeriesInstanceUID")):
             return None
         return None if "DirectoryRecordSequence" in ds or "TransferSyntaxUID" not in ds.file_meta else ds
-    except READ_ERRORS:
+    except PARSE_ERRORS:
         return None
 
 
@@ -98,7 +92,7 @@ def _elements(ds: Dataset) -> Iterator[object]:
                     yield from _elements(item)
             elif element.value:
                 yield element
-        except READ_ERRORS:
+        except PARSE_ERRORS:
             continue
 
 

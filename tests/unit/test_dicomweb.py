@@ -153,7 +153,7 @@ class Table(QuerySource):
         return f"{study}/{series}/{row['SOPInstanceUID']}"
 
     def open(self, listed: Listed) -> BinaryIO:
-        raise NotImplementedError
+        raise AssertionError("listing opens nothing")
 
     def close(self) -> None: ...
 
