@@ -12,7 +12,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from benchmarks.phi.real import READ_ERRORS
+from oncurate.elements import PARSE_ERRORS
 
 _STEP = re.compile(r"(?:([0-9A-F]{8})|([0-9A-F]{4})xx([0-9A-F]{2})\{(.*)\})(?:\[(.+)\])?")
 
@@ -33,7 +33,7 @@ def find(ds: Dataset, path: str) -> DataElement | None:
             if inner is None:
                 return None
             ds = inner
-    except READ_ERRORS:
+    except PARSE_ERRORS:
         return None
     return None
 

@@ -22,8 +22,8 @@ from pydicom.dataset import Dataset
 
 from benchmarks.phi.answers import Key
 from benchmarks.phi.plant import planted_at
-from benchmarks.phi.real import READ_ERRORS
 from oncurate import deid
+from oncurate.elements import PARSE_ERRORS
 from oncurate.errors import Rejection
 from oncurate.identity import Keys
 
@@ -127,7 +127,7 @@ def _number(data: bytes) -> int | None:
     """The number of the file that an object was: its InstanceNumber, which nothing may change."""
     try:
         return int(dcmread(io.BytesIO(data), specific_tags=["InstanceNumber"]).InstanceNumber)
-    except READ_ERRORS:
+    except PARSE_ERRORS:
         return None
 
 
@@ -137,7 +137,7 @@ def parsed(objects: dict[int, bytes]) -> dict[int, Dataset]:
     for number, data in objects.items():
         try:
             found[number] = dcmread(io.BytesIO(data))
-        except READ_ERRORS:
+        except PARSE_ERRORS:
             continue
     return found
 

@@ -22,8 +22,8 @@ from pydicom.uid import UID_dictionary
 from benchmarks.phi import locate
 from benchmarks.phi.answers import Action, File, Item, Key
 from benchmarks.phi.hidden import BEYOND
-from benchmarks.phi.real import READ_ERRORS
 from benchmarks.phi.site import shown
+from oncurate.elements import PARSE_ERRORS
 
 T = TypeVar("T")
 
@@ -187,11 +187,11 @@ class Judge:
     def _pixels(self, item: Item, ds: Dataset) -> str | None:
         try:
             before = self.before[item.file].pixel_array
-        except (*READ_ERRORS, RuntimeError):
+        except (*PARSE_ERRORS, RuntimeError):
             return None  # nothing here can decode the source
         try:
             after = ds.pixel_array
-        except (*READ_ERRORS, RuntimeError):
+        except (*PARSE_ERRORS, RuntimeError):
             return "cannot be decoded"
         if before.shape != after.shape:
             return "another shape"

@@ -22,7 +22,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 
 from benchmarks.phi.needles import Hit, Needles
-from benchmarks.phi.real import READ_ERRORS
+from oncurate.elements import PARSE_ERRORS
 
 LINE_CHARACTERS = 60
 
@@ -108,7 +108,7 @@ def _elements(data: bytes) -> bytes:
     try:
         ds = dcmread(io.BytesIO(data))
         return "\n".join([*_lines(ds.file_meta, "meta "), *_lines(ds, "")]).encode("utf-8", "surrogatepass")
-    except READ_ERRORS:
+    except PARSE_ERRORS:
         return b""
 
 
