@@ -90,8 +90,8 @@ class Frame(Record):
     gradient: Vector | None = None  # diffusion gradient direction, LPS unit vector; None where b is 0 or unknown
 
 
-class Instance(Record):
-    """One DICOM image file, identified. `attributes` holds raw values of the keywords that the allow-list asks for."""
+class SourceFile(Record):
+    """One DICOM file, identified: where it is, whose it is, and what must not be in anything that leaves."""
 
     object: str
     source_path: str
@@ -106,12 +106,17 @@ class Instance(Record):
     IssuerOfPatientID: str
     Modality: str
     StudyDate: str
+    identifiers: tuple[str, ...]  # identifying values of the header, to be searched for in what was written
+
+
+class Instance(SourceFile):
+    """One DICOM image file. `attributes` holds raw values of the keywords that the allow-list asks for."""
+
     lossy: bool
     offset: int | None
     format: PixelFormat
     frames: tuple[Frame, ...]
     attributes: dict[str, Any]
-    identifiers: tuple[str, ...]  # identifying values of the header, to be searched for in what was written
     people: tuple[str, ...] = ()  # those of them that name somebody, to be taken out of descriptions
     content: str = ""  # digest of what the file says, which transfer and storage do not change
 
@@ -121,30 +126,16 @@ class Instance(Record):
         return PixelLocator(object=self.object, url=self.url, bytes=self.bytes, offset=self.offset, format=self.format)
 
 
-class Companion(Record):
+class Companion(SourceFile):
     """One DICOM object that belongs to images without being one: segmentation, structure set, dose, report, ...
 
-    Identified. What it points to is kept as UIDs of the source; "" and () where it does not say.
+    What it points to is kept as UIDs of the source; "" and () where it does not say.
     """
 
-    object: str
-    source_path: str
-    url: str
-    bytes: int
     kind: Literal["seg", "rtstruct", "rtdose", "parametric_map", "sr", "other"]
-    SOPClassUID: str
-    SOPInstanceUID: str
-    SeriesInstanceUID: str
-    StudyInstanceUID: str
-    FrameOfReferenceUID: str
-    PatientID: str
-    IssuerOfPatientID: str
-    Modality: str
-    StudyDate: str
     referenced_frame_of_reference: str
     referenced_series: tuple[str, ...]
     referenced_instances: tuple[str, ...]
-    identifiers: tuple[str, ...]
 
 
 class Geometry(Record):
