@@ -135,7 +135,7 @@ class Archive:
         site = Site(self.key, self.people, patient, study, draft, number)
         before = len(self.key.items)
         source = str(draft.ds.SOPInstanceUID)
-        with _unchecked():
+        with unchecked():
             try:
                 draft.ds.InstanceNumber = number
                 for planting in PLANTINGS:
@@ -208,7 +208,7 @@ def build(folder: Path, planted: Path, seed: int, patients: int, real_files: int
 
 
 @contextmanager
-def _unchecked() -> Iterator[None]:
+def unchecked() -> Iterator[None]:
     """pydicom writes what is planted although some of it breaks the rules of the elements' VRs."""
     settings = config.settings
     before = (settings.reading_validation_mode, settings.writing_validation_mode)

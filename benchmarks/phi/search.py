@@ -49,7 +49,7 @@ def folder(root: Path, needles: Needles, name: str = "") -> list[Found]:
         if path.is_file():
             found += one(path.read_bytes(), needles, shown)
             if path.read_bytes()[:16] == b"SQLite format 3\0":
-                found += _within(_rows(path), needles, shown, "rows")
+                found += _within(database_rows(path), needles, shown, "rows")
     return found
 
 
@@ -123,7 +123,7 @@ def _lines(ds: Dataset, at: str) -> Iterator[str]:
             yield f"{path}\t" + " | ".join(str(part) for part in several)
 
 
-def _rows(path: Path) -> bytes:
+def database_rows(path: Path) -> bytes:
     """All rows of a database, its write-ahead log included; compressed values are unpacked."""
     parts: list[bytes] = []
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydicom import config
 from pydicom.datadict import DicomDictionary
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from benchmarks.phi.plant import unchecked
 from tests import phantoms
 from tests.phantoms import ct_series, mr_series, planar, pt_series
 
@@ -118,7 +117,7 @@ def _refused(folder: Path) -> None:
 
 
 def _plant_all(paths: list[Path], series: str, *, syntax: str | None = None, **attributes: Any) -> None:
-    with _unchecked():
+    with unchecked():
         _plant_series(paths, series, syntax, attributes)
 
 
@@ -163,7 +162,7 @@ def _plant(ds: Dataset) -> None:
 def planted() -> dict[int, DataElement]:
     """The elements that every planted header gets, by tag."""
     found = {}
-    with _unchecked():
+    with unchecked():
         for number, (tag, vr) in enumerate(_plantable()):
             found[tag] = _element(tag, vr, number, depth=0 if number % DEEP_EVERY == 0 else DEEPEST)
         for group, creator in ((0x0009, TEXT), (0x0029, "SIEMENS CSA HEADER"), (0x0045, f"{NAME} {TEXT}")):
@@ -221,15 +220,3 @@ def _value(vr: str, number: int) -> Any:
         "SH": f"{TEXT}{number % 10**4}",
     }
     return values.get(vr, f"{TEXT}{number} {NAME} {TEXT}")
-
-
-@contextmanager
-def _unchecked() -> Iterator[None]:
-    """pydicom writes what is planted although it breaks the rules of the elements' VRs."""
-    settings = config.settings
-    before = (settings.reading_validation_mode, settings.writing_validation_mode)
-    settings.reading_validation_mode = settings.writing_validation_mode = config.IGNORE
-    try:
-        yield
-    finally:
-        settings.reading_validation_mode, settings.writing_validation_mode = before

@@ -10,16 +10,16 @@ import base64
 import gzip
 import io
 import json
-import sqlite3
 import struct
 import unicodedata
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow.parquet as pq
 from PIL import Image as Picture
+
+from benchmarks.phi.search import database_rows
 
 
 class Needles:
@@ -83,7 +83,7 @@ def _layers(path: Path) -> Iterator[tuple[str, bytes]]:
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
         yield from _png(data)
     elif data[:16] == b"SQLite format 3\0":
-        yield "rows", _rows(path)
+        yield "rows", database_rows(path)
 
 
 def _parquet(data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -98,22 +98,3 @@ def _png(data: bytes) -> Iterator[tuple[str, bytes]]:
         picture.load()
         yield "text", f"{picture.info}".encode()
         yield "pixels", picture.tobytes()
-
-
-def _rows(path: Path) -> bytes:
-    """All rows of a database, its write-ahead log included; values that are compressed are unpacked."""
-    parts: list[bytes] = []
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        database.text_factory = bytes
-        names = [name.decode() for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        for name in names:
-            for row in database.execute(f'select * from "{name}"'):
-                parts += [_unpacked(v) if isinstance(v, bytes) else str(v).encode() for v in row]
-    return b"\n".join(parts)
-
-
-def _unpacked(value: bytes) -> bytes:
-    try:
-        return zlib.decompress(value)
-    except zlib.error:
-        return value
