@@ -176,14 +176,15 @@ class Batch:
             self.keys, companion.PatientID, companion.IssuerOfPatientID, companion.StudyInstanceUID
         )
         if companion.kind == OTHER:
-            self.objects.append(self.writer.companion(companion, subject))
+            self.objects.append(self.writer.companion(companion, subject, read_object(companion.url)))
             return
         series, volume = volume_of(companion, [source for source, _ in self.going], self.refused, self.by_uid)
         cohort = self.going[series][1]
         if cohort.subject_id != subject:
             raise Rejection(Reason.UNRESOLVED_REFERENCE, "PatientID")
-        content = content_digest(read_object(companion.url)) or companion.object
-        self._annotate(companion.kind, self.writer.companion(companion, subject), content, cohort, volume)
+        data = read_object(companion.url)
+        content = content_digest(data) or companion.object
+        self._annotate(companion.kind, self.writer.companion(companion, subject, data), content, cohort, volume)
 
     def _label_file(self, label: LabelFile) -> None:
         """Keep voxels, place and cleaned names of a label file."""

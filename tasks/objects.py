@@ -57,9 +57,9 @@ class ObjectWriter:
                 refused[name] = rejection
         return written, refused
 
-    def companion(self, companion: Companion, subject: str) -> CohortObject:
-        """Write an object that is no image. Raises `Rejection`."""
-        clean = self._engine.clean(read_object(companion.url), subject=subject)
+    def companion(self, companion: Companion, subject: str, data: bytes) -> CohortObject:
+        """Write an object that is no image, of which `data` is the source. Raises `Rejection`."""
+        clean = self._engine.clean(data, subject=subject)
         return self._put(companion.object, clean, companion.Modality, "kept")
 
     def label_file(self, source: str, packed: bytes, cohort: CohortSeries) -> CohortObject:
