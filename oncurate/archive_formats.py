@@ -7,6 +7,7 @@ limits, nesting and where bytes go (`oncurate.archives`).
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import re
 import stat
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
@@ -182,10 +183,37 @@ def _tar_members(stream: Forward) -> Iterator[RawMember]:
             if info.isdir():
                 continue
             reason = None if info.isreg() else Reason.UNSAFE_MEMBER
-            yield RawMember(info.name, lambda info=info: archive.extractfile(info), reason, sequential=True)
+            yield RawMember(info.name, lambda info=info: _tar_content(archive, info, stream), reason, sequential=True)
         while block := stream.read(_BUFFER_BYTES):
             if block.strip(b"\x00"):
                 raise tarfile.ReadError("content behind the end of the archive")
+
+
+def _tar_content(archive: tarfile.TarFile, info: tarfile.TarInfo, stream: Forward) -> BinaryIO:
+    """A member as it passes; one with holes, which must be put together, by tarfile's own reader."""
+    if info.issparse():
+        return cast(BinaryIO, archive.extractfile(info))
+    return cast(BinaryIO, _Passing(stream, info.offset_data, info.size))
+
+
+class _Passing(io.RawIOBase):
+    """The next `size` bytes of a stream from `start` on. Cut short, it raises `tarfile.ReadError`."""
+
+    def __init__(self, stream: Forward, start: int, size: int) -> None:
+        stream.seek(start)
+        self._stream, self._left = stream, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            return 0
+        count = self._stream.readinto(memoryview(buffer)[: self._left])
+        if not count:
+            raise tarfile.ReadError("unexpected end of data")
+        self._left -= count
+        return count
 
 
 def _is_tar_header(head: bytes) -> bool:

@@ -12,7 +12,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,6 +50,7 @@ class _Budget:
     total_bytes: int = 0
     entries: int = 0
     paths: set[str] = field(default_factory=set)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_CHUNK_BYTES)))
 
     def add_entry(self) -> None:
         self.entries += 1
@@ -165,9 +166,10 @@ class _Spooled:
         self._digest = hashlib.sha256()
 
     def fill(self, stream: BinaryIO, budget: _Budget) -> None:
-        while chunk := stream.read(_CHUNK_BYTES):
-            self.bytes += len(chunk)
-            budget.add_bytes(len(chunk), self.bytes)
+        while count := cast(Any, stream).readinto(budget.buffer):
+            chunk = budget.buffer[:count]
+            self.bytes += count
+            budget.add_bytes(count, self.bytes)
             if self.bytes > SPOOL_BYTES and isinstance(self.file, io.BytesIO):
                 small, self.file = self.file, budget.spool()
                 self.file.write(small.getbuffer())

@@ -12,37 +12,43 @@ from typing import Any
 CHUNK_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 16
 
+Bytes = bytes | memoryview
+
 
 class Forward:
     """Reading forward with a look at the head and a short way back: what tar readers need, without a seek.
 
-    `read` gives as much as was asked unless the end is near; every byte passes `watch` once, in order.
+    `some` gives up to as many bytes as it is asked for, which hold until its next call, none at the end; every byte
+    passes `watch` once, in order.
     """
 
-    def __init__(self, read: Callable[[int], bytes], watch: Callable[[bytes], None] = lambda _: None) -> None:
-        self._read, self._watch = read, watch
+    def __init__(self, some: Callable[[int], Bytes], watch: Callable[[Bytes], None] = lambda _: None) -> None:
+        self._some, self._watch = some, watch
         self._kept = b""  # the last bytes read from the stream
         self._end = 0  # how many were read from it
         self._at = 0
 
     def read(self, count: int = -1) -> bytes:
-        """The next `count` bytes, all that are left if negative."""
-        pieces = []
-        if self._at < self._end:
-            back = self._end - self._at
-            pieces.append(self._kept[-back:][: count if count >= 0 else None])
-            self._at += len(pieces[0])
-        while count < 0 or sum(map(len, pieces)) < count:
-            piece = self._pull(CHUNK_BYTES if count < 0 else count - sum(map(len, pieces)))
-            if not piece:
-                break
-            pieces.append(piece)
+        """The next `count` bytes, all that are left if negative; fewer where the end is near."""
+        pieces, left = [], count
+        while left and (piece := self.some(left if count >= 0 else CHUNK_BYTES)):
+            pieces.append(bytes(piece))
+            left -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def some(self, count: int) -> Bytes:
+        """The next bytes, up to `count`, which hold until the next call; none at the end."""
+        if self._at == self._end:
+            return self._pull(count)
+        piece = self._kept[self._at - self._end :][:count]
+        self._at += len(piece)
+        return piece
+
     def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        """The next bytes into `buffer`; returns how many, 0 at the end."""
+        piece = self.some(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, at most 65,536, which stay to be read."""
@@ -86,11 +92,12 @@ class Forward:
         """Bytes that were read from the stream."""
         return self._end
 
-    def _pull(self, count: int) -> bytes:
-        piece = self._read(count)
+    def _pull(self, count: int) -> Bytes:
+        piece = self._some(count)
         if piece:
             self._watch(piece)
             self._end += len(piece)
             self._at = self._end
-            self._kept = (self._kept + piece)[-_KEPT_BYTES:] if len(piece) < _KEPT_BYTES else piece[-_KEPT_BYTES:]
+            kept = bytes(piece[-_KEPT_BYTES:])
+            self._kept = (self._kept + kept)[-_KEPT_BYTES:] if len(piece) < _KEPT_BYTES else kept
         return piece

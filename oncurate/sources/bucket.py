@@ -7,18 +7,17 @@ server.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from botocore.exceptions import FlexibleChecksumError
 from fsspec.asyn import sync
 
 from oncurate.errors import Rejection, StoreUnreachable
 from oncurate.reasons import Reason
+from oncurate.sources.checksums import MultipartMd5, etag_sum, parts_of, stated_sum
 from oncurate.sources.interface import Listed
 from oncurate.sources.pace import Again
 from oncurate.sources.remote import RemoteSource, name_of
@@ -26,7 +25,7 @@ from oncurate.sources.settings import PullSettings, Selection
 from oncurate.sources.streams import FIRST_BYTES, Hash, Verified
 from oncurate.store_s3 import S3Root, error_code, filesystem
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_PIECE_BYTES = 1 << 18
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "503", "429", "TooManyRequests", "RequestLimitExceeded"})
 _CHANGED = frozenset({"PreconditionFailed", "412"})
 
@@ -71,18 +70,29 @@ class BucketSource(RemoteSource):
                 lambda: self._get({"IfMatch": f'"{etag}"', "ChecksumMode": "ENABLED", **which})
             )
             self.pace.spend(len(data))
-            return cast(BinaryIO, Verified(io.BytesIO(data), size, _sums(answer, etag)))
+            found = stated_sum(answer) or etag_sum(answer, etag)
+            return cast(BinaryIO, Verified(io.BytesIO(data), size, [found] if found else []))
         head = self._ask("head_object", ChecksumMode="ENABLED", **which)
         if head["ETag"].strip('"') != etag or head["ContentLength"] != size:
             raise Rejection(Reason.TRANSFER_INCOMPLETE, "changed since it was listed")
+        found = stated_sum(head) or etag_sum(head, etag) or self._sum_of_parts(head, etag, which)
 
-        def fetch(start: int, stop: int) -> bytes:
-            data = self._get({"Range": f"bytes={start}-{stop - 1}", "IfMatch": f'"{etag}"', **which})[1]
-            if len(data) != stop - start:
-                raise Again("breaks off its answers", cut=True)
-            return data
+        def fill(start: int, into: memoryview) -> None:
+            self._fill({"Range": f"bytes={start}-{start + len(into) - 1}", "IfMatch": f'"{etag}"', **which}, into)
 
-        return self.ranged(fetch, size, _sums(head, etag))
+        return self.ranged(fill, size, [found] if found else [])
+
+    def _sum_of_parts(self, head: dict[str, Any], etag: str, which: dict[str, Any]) -> tuple[Hash, str] | None:
+        """The ETag of an object in parts, where the server tells their size and they are all of it but the last."""
+        count, size = parts_of(head, etag), head["ContentLength"]
+        if count is None:
+            return None
+        first = self._ask("head_object", PartNumber=1, **which)
+        part = first["ContentLength"]
+        if first.get("PartsCount", 1 if count == 1 else None) != count or not (count - 1) * part < size <= count * part:
+            return None
+        last = self._ask("head_object", PartNumber=count, **which)["ContentLength"]
+        return (MultipartMd5(part), etag) if last == size - (count - 1) * part else None
 
     def _items(self, prefix: str) -> Iterator[dict[str, Any]]:
         is_all = self.settings.versions == "all"
@@ -117,6 +127,21 @@ class BucketSource(RemoteSource):
 
         return self._translated(lambda: sync(self._fs.loop, get))
 
+    def _fill(self, arguments: dict[str, Any], into: memoryview) -> None:
+        async def fill() -> None:
+            answer = await self._fs._call_s3("get_object", Bucket=self._bucket, **arguments)
+            at = 0
+            async with answer["Body"] as body:
+                while piece := await body.read(_PIECE_BYTES):
+                    if at + len(piece) > len(into):
+                        raise Again("answers with more than was asked for", cut=True)
+                    into[at : at + len(piece)] = piece
+                    at += len(piece)
+            if at != len(into):
+                raise Again("breaks off its answers", cut=True)
+
+        self._translated(lambda: sync(self._fs.loop, fill))
+
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
         return self.pace.ask(
             lambda: self._translated(lambda: self._fs.call_s3(method, Bucket=self._bucket, **arguments))
@@ -125,6 +150,8 @@ class BucketSource(RemoteSource):
     def _translated(self, action: Any) -> Any:
         try:
             return action()
+        except FlexibleChecksumError:
+            raise Rejection(Reason.CHECKSUM_MISMATCH) from None
         except self._root.ERRORS as error:
             code = error_code(error)
             if code in _CHANGED:
@@ -135,17 +162,3 @@ class BucketSource(RemoteSource):
             if complaint is None:
                 raise
             raise StoreUnreachable(f"the source {self.url} {complaint}") from None
-
-
-def _sums(head: dict[str, Any], etag: str) -> list[tuple[Hash, str]]:
-    """The checksums of the whole object that the server states. The ETag is the MD5 of objects in one part that are
-    not encrypted with keys of KMS or the customer (Amazon S3 API, Object: ETag).
-    """
-    sums: list[tuple[Hash, str]] = []
-    sha256 = head.get("ChecksumSHA256", "")
-    if sha256 and "-" not in sha256 and head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
-        sums.append((hashlib.sha256(), base64.b64decode(sha256).hex()))
-    is_encrypted = head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
-    if not sums and not is_encrypted and _MD5.fullmatch(etag):
-        sums.append((hashlib.md5(usedforsecurity=False), etag))
-    return sums

@@ -8,33 +8,38 @@ On a local work zone it is one file that grows; on S3 it is objects of `PIECE_BY
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from oncurate.sources.interface import Listed
-from oncurate.sources.streams import CHUNK_BYTES, Verified
+from oncurate.sources.streams import CHUNK_BYTES, ReadAhead, Verified
 from oncurate.store import Store
 
 PIECE_BYTES = 64 << 20
 
 
 class Partial:
-    """The bytes of one object, first those that are kept, then those of the stream; `read` keeps what it gives."""
+    """The bytes of one object, first those that are kept, then those of the stream; reading keeps what it gives.
 
-    def __init__(self, store: Store, name: str, file: IO[bytes]) -> None:
+    `name` is where they are kept; None keeps nothing.
+    """
+
+    def __init__(self, store: Store, name: str | None, file: BinaryIO) -> None:
         self.file = file
         self._store, self._name = store, name
-        self._is_local = store.local_path(name) is not None
-        self._kept = 0 if self._is_local else self._fetch_pieces()
-        self._saved = self._kept
-        self._stream: BinaryIO | None = None
+        self._in_pieces = name is not None and store.local_path(name) is None
+        self._saved = self._fetch_pieces() if self._in_pieces else 0
+        self._stream: ReadAhead | None = None
         self._is_behind = True  # there is more in the file
 
-    def attach(self, stream: BinaryIO) -> None:
+    def attach(self, stream: Any) -> None:
         """Continue with `stream` after what is kept; a stream that cannot start there is read from its beginning."""
         kept = self.file.seek(0, os.SEEK_END)
         if kept and isinstance(stream, Verified) and stream.can_resume:
@@ -44,23 +49,40 @@ class Partial:
             self.file.seek(0)
             self.file.truncate()
             self._saved = 0
-        self._stream = stream
+        self._stream = ReadAhead(stream)
         self.file.seek(0)
 
-    def read(self, count: int) -> bytes:
-        """The next bytes, up to `count`."""
-        data = self.file.read(count) if self._is_behind else b""
-        if not data and self._stream is not None:
+    def peek(self, count: int) -> bytes:
+        """The first `count` bytes, or all there are; they stay to be read."""
+        head = bytearray(count)
+        size = 0
+        while size < count and (more := self.readinto(memoryview(head)[size:])):
+            size += more
+        self.file.seek(0)
+        self._is_behind = True
+        return bytes(head[:size])
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes into `buffer`; returns how many, 0 at the end."""
+        view = memoryview(buffer)
+        count = cast(Any, self.file).readinto(view) if self._is_behind else 0
+        if not count and self._stream is not None:
             self._is_behind = False
-            data = self._stream.read(count)
-            self.file.write(data)
-            if not self._is_local and self.file.tell() - self._saved >= PIECE_BYTES:
+            count = self._stream.readinto(view)
+            self.file.write(view[:count])
+            if self._in_pieces and self.file.tell() - self._saved >= PIECE_BYTES:
                 self._save_piece()
-        return data
+        return count
+
+    def close(self) -> None:
+        """Stop reading; what is kept stays."""
+        if self._stream is not None:
+            self._stream.close()
 
     def drop(self) -> None:
         """Remove what was kept."""
-        _remove(self._store, self._name)
+        if self._name is not None:
+            _remove(self._store, self._name)
 
     def _save_piece(self) -> None:
         end = self.file.tell()
@@ -71,7 +93,7 @@ class Partial:
 
     def _fetch_pieces(self) -> int:
         at = 0
-        for key in list(self._store.list(self._name)):
+        for key in list(self._store.list(self._name or "")):
             if key != f"{self._name}/{at:020d}":
                 break
             piece = self._store.read(key)
@@ -84,19 +106,47 @@ class Partial:
 def partial_of(store: Store, listed: Listed) -> Iterator[Partial]:
     """What is kept of one version of one object, on disk while the block runs; `drop` it when it is done with.
 
-    Of an object without a version nothing is taken up again.
+    Of an object without a version nothing is taken up again. Where somebody else is at the same object, what comes to
+    us is not kept.
     """
     name = hashlib.sha256(f"{listed.url}\n{listed.version}\n{listed.bytes}".encode()).hexdigest()
     path = store.local_path(name)
-    if not listed.version:
+    file, is_ours = (None, True) if path is None else _locked(path, fresh=not listed.version)
+    if path is None and not listed.version:
         _remove(store, name)
-    if path is None:
-        with tempfile.TemporaryFile() as file:
-            yield Partial(store, name, file)
-        return
+    with file or cast(BinaryIO, tempfile.TemporaryFile(dir=path and path.parent)) as content:
+        partial = Partial(store, name if is_ours else None, content)
+        try:
+            yield partial
+        finally:
+            partial.close()
+
+
+def _locked(path: Path, *, fresh: bool) -> tuple[BinaryIO | None, bool]:
+    """The file at `path`, ours until it is closed; none where another process or thread has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.fspath(path), "r+b", opener=_open_private) as file:
-        yield Partial(store, name, file)
+    while True:
+        file = open(os.fspath(path), "r+b", opener=_open_private)  # noqa: SIM115  # the caller closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            return None, False
+        if _is_there(file, path):
+            if fresh:
+                file.truncate()
+            return file, True
+        file.close()
+
+
+def _is_there(file: BinaryIO, path: Path) -> bool:
+    """Whether `path` still names the file, which whoever had it before may have removed."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -6,7 +6,7 @@ Belongs here: exactly that. Does not belong here: any protocol.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
 from typing import BinaryIO, cast
@@ -17,7 +17,7 @@ from oncurate.reasons import Reason
 from oncurate.source_paths import clean
 from oncurate.sources.pace import Pace
 from oncurate.sources.settings import PullSettings, Selection
-from oncurate.sources.streams import FIRST_BYTES, Hash, RangeStream, Verified
+from oncurate.sources.streams import FIRST_BYTES, Fill, Hash, RangeStream, Verified
 
 
 class RemoteSource:
@@ -41,12 +41,12 @@ class RemoteSource:
         """End the threads that fetch."""
         self._pool.shutdown(cancel_futures=True)
 
-    def ranged(self, fetch: Callable[[int, int], bytes], size: int, sums: Iterable[tuple[Hash, str]] = ()) -> BinaryIO:
-        """A verified stream over `fetch(start, stop)`, which is asked again with back-off and kept to the rate."""
+    def ranged(self, fill: Fill, size: int, sums: Iterable[tuple[Hash, str]] = ()) -> BinaryIO:
+        """A verified stream over `fill`, which is asked again with back-off and kept to the rate."""
 
-        def once(start: int, stop: int) -> bytes:
-            self.pace.spend(stop - start)
-            return self.pace.ask(lambda: fetch(start, stop))
+        def once(start: int, into: memoryview) -> None:
+            self.pace.spend(len(into))
+            self.pace.ask(lambda: fill(start, into))
 
         buffered = BufferedReader(RangeStream(once, size, self._pool), FIRST_BYTES)
         return cast(BinaryIO, Verified(buffered, size, sums))

@@ -62,13 +62,11 @@ class SftpSource(RemoteSource):
         if _version(status) != listed.version or not stat.S_ISREG(status.st_mode or 0):
             raise Rejection(Reason.TRANSFER_INCOMPLETE, "changed since it was listed")
 
-        def fetch(start: int, stop: int) -> bytes:
-            data = self._once(lambda sftp: _read(sftp, path, start, stop))
-            if len(data) != stop - start:
+        def fill(start: int, into: memoryview) -> None:
+            if self._once(lambda sftp: _read(sftp, path, start, into)) != len(into):
                 raise Again("breaks off its answers", cut=True)
-            return data
 
-        return self.ranged(fetch, listed.bytes or 0)
+        return self.ranged(fill, listed.bytes or 0)
 
     def close(self) -> None:
         super().close()
@@ -145,10 +143,16 @@ class SftpSource(RemoteSource):
         return login
 
 
-def _read(sftp: paramiko.SFTPClient, path: str, start: int, stop: int) -> bytes:
+def _read(sftp: paramiko.SFTPClient, path: str, start: int, into: memoryview) -> int:
+    """Read from `start` on into `into`; returns how many bytes came."""
+    stop, count = start + len(into), 0
     with sftp.open(path, "rb") as file:
-        pieces = [(at, min(_REQUEST_BYTES, stop - at)) for at in range(start, stop, _REQUEST_BYTES)]
-        return b"".join(file.readv(pieces))
+        for piece in file.readv([(at, min(_REQUEST_BYTES, stop - at)) for at in range(start, stop, _REQUEST_BYTES)]):
+            if count + len(piece) > len(into):
+                return count
+            into[count : count + len(piece)] = piece
+            count += len(piece)
+    return count
 
 
 def _version(status: paramiko.SFTPAttributes) -> str:

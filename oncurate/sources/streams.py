@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from oncurate.errors import Rejection
 from oncurate.reasons import Reason
@@ -23,7 +23,6 @@ PART_BYTES = 8 << 20
 PARTS_AHEAD = 3
 CHUNK_BYTES = 1 << 20
 CHUNKS_AHEAD = 4
-_END = b""
 
 
 class Hash(Protocol):
@@ -33,15 +32,17 @@ class Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
+Fill = Callable[[int, memoryview], None]
+"""`fill(start, into)` puts the bytes of a file from `start` on into all of `into`, or raises; retries are its own."""
+
+
 class RangeStream(io.RawIOBase):
-    """A file that is read by ranges, several at a time while it is read in order.
+    """A file that is read by ranges, several at a time while it is read in order, into buffers that are used again."""
 
-    `fetch(start, stop)` returns exactly these bytes or raises; retries are its own.
-    """
-
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int, pool: Executor) -> None:
-        self._fetch, self._size, self._pool = fetch, size, pool
-        self._parts: dict[int, Future[bytes]] = {}
+    def __init__(self, fill: Fill, size: int, pool: Executor) -> None:
+        self._fill, self._size, self._pool = fill, size, pool
+        self._parts: dict[int, tuple[Future[None], memoryview]] = {}
+        self._free: list[memoryview] = []
         self._at = 0
 
     def readable(self) -> bool:
@@ -62,29 +63,37 @@ class RangeStream(io.RawIOBase):
             return 0
         part = _part_of(self._at)
         start, stop = _bounds(part, self._size)
-        data = memoryview(self._ask(part).result())[self._at - start :][: len(buffer)]
+        came, found = self._ask(part)
+        came.result()
+        data = found[self._at - start : stop - start][: len(buffer)]
         buffer[: len(data)] = data
         self._at += len(data)
         if self._at >= stop:
-            self._parts.pop(part, None)
+            self._forget(part)
         return len(data)
 
     def close(self) -> None:
-        for future in self._parts.values():
-            future.cancel()
-        self._parts.clear()
+        for part in list(self._parts):
+            self._forget(part)
         super().close()
 
-    def _ask(self, part: int) -> Future[bytes]:
+    def _ask(self, part: int) -> tuple[Future[None], memoryview]:
         last = _part_of(self._size - 1)
         ahead = PARTS_AHEAD if part else 0
         wanted = range(part, min(last, part + ahead) + 1)
         for other in [p for p in self._parts if p not in wanted]:
-            self._parts.pop(other).cancel()
+            self._forget(other)
         for one in wanted:
             if one not in self._parts:
-                self._parts[one] = self._pool.submit(self._fetch, *_bounds(one, self._size))
+                start, stop = _bounds(one, self._size)
+                buffer = self._free.pop() if one and self._free else memoryview(bytearray(PART_BYTES if one else stop))
+                self._parts[one] = self._pool.submit(self._fill, start, buffer[: stop - start]), buffer
         return self._parts[part]
+
+    def _forget(self, part: int) -> None:
+        came, buffer = self._parts.pop(part)
+        if part and (came.cancel() or came.done()):  # else it is still written to
+            self._free.append(buffer)
 
 
 def _part_of(at: int) -> int:
@@ -150,46 +159,63 @@ class Verified(io.RawIOBase):
 class ReadAhead:
     """A thread that reads a stream ahead, so that reading and what is done with the bytes overlap. Forward only.
 
-    `watch` sees every chunk in the thread, before the reader does.
+    `watch` sees every chunk in the thread, before the reader does. The chunks are buffers that are used again: fresh
+    memory costs more than what is done with it.
     """
 
-    def __init__(self, stream: BinaryIO, watch: Callable[[bytes], None] = lambda _: None) -> None:
+    def __init__(self, stream: Any, watch: Callable[[memoryview], None] = lambda _: None) -> None:
         self._stream, self._watch = stream, watch
-        self._chunks: queue.Queue[bytes | BaseException] = queue.Queue(CHUNKS_AHEAD)
+        self._filled: queue.SimpleQueue[memoryview | BaseException] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        for _ in range(CHUNKS_AHEAD + 1):
+            self._free.put(memoryview(bytearray(CHUNK_BYTES)))
+        self._chunk, self._at, self._ended = memoryview(b""), 0, False
         self._over = threading.Event()
-        self._rest: memoryview = memoryview(b"")
-        self._ended = False
-        self._thread = threading.Thread(target=self._fill, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def read(self, count: int) -> bytes:
-        """Up to `count` bytes; empty at the end. Raises what reading the stream raised."""
-        if not len(self._rest) and not self._ended:
-            found = self._chunks.get()
+    def some(self, count: int) -> memoryview:
+        """The next bytes, up to `count`, which hold until the next call; none at the end. Raises what reading did."""
+        if self._at == len(self._chunk) and not self._ended:
+            if self._chunk.obj:
+                self._free.put(memoryview(self._chunk.obj))
+                self._chunk, self._at = memoryview(b""), 0
+            found = self._filled.get()
             if isinstance(found, BaseException):
                 self._ended = True
                 raise found
-            self._ended = found == _END
-            self._rest = memoryview(found)
-        piece, self._rest = self._rest[:count], self._rest[count:]
-        return bytes(piece)
+            self._chunk, self._ended = found, not len(found)
+        piece = self._chunk[self._at : self._at + count]
+        self._at += len(piece)
+        return piece
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes into `buffer`; returns how many, 0 at the end."""
+        piece = self.some(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def close(self) -> None:
         """Stop reading; the stream itself is the caller's to close."""
         self._over.set()
-        while self._thread.is_alive():
-            try:
-                self._chunks.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        self._free.put(None)
+        self._thread.join()
 
-    def _fill(self) -> None:
-        try:
-            while not self._over.is_set():
-                chunk = self._stream.read(CHUNK_BYTES)
-                self._watch(chunk)
-                self._chunks.put(chunk)
-                if not chunk:
-                    return
-        except BaseException as error:  # noqa: BLE001  # handed to the reader, which raises it
-            self._chunks.put(error)
+    def _run(self) -> None:
+        while (buffer := self._free.get()) is not None and not self._over.is_set():
+            size, failed = 0, None
+            try:
+                while size < len(buffer) and not self._over.is_set():
+                    count = self._stream.readinto(buffer[size:])
+                    if not count:
+                        break
+                    size += count
+            except BaseException as error:  # noqa: BLE001  # handed to the reader, which raises it
+                failed = error
+            self._watch(buffer[:size])
+            if size or failed is None:
+                self._filled.put(buffer[:size])
+            if failed is not None:
+                self._filled.put(failed)
+            if failed is not None or not size:
+                return

@@ -9,36 +9,33 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, Protocol, cast
 
 from oncurate.archive_formats import HEAD_BYTES as FORMAT_BYTES
 from oncurate.archive_formats import Format, format_of
 from oncurate.archives import SPOOL_BYTES, ArchiveLimits, Member, unpack
 from oncurate.errors import Rejection, StoreUnreachable
-from oncurate.forward import Forward
+from oncurate.forward import Bytes, Forward
 from oncurate.reasons import Reason
 from oncurate.records import SourceObject
 from oncurate.source_paths import INSIDE
 from oncurate.sources import selection as selecting
 from oncurate.sources.interface import Listed, Source
+from oncurate.sources.keeping import Keeper, keep
 from oncurate.sources.pace import WindowClosed
 from oncurate.sources.partial import Partial, partial_of
 from oncurate.sources.selection import Wanted
 from oncurate.sources.settings import Selection
 from oncurate.sources.streams import CHUNK_BYTES, ReadAhead
-from oncurate.store import Store, descriptor_path
+from oncurate.store import Store
 from oncurate.store_local import PARTIAL
 
-OBJECTS = "objects"
-"""The folder of the source zone that holds copied objects, as <first 2 digits>/<SHA-256>."""
 RETRIED = frozenset(
     {Reason.UNREADABLE_FILE, Reason.TRANSFER_INCOMPLETE, Reason.CHECKSUM_MISMATCH, Reason.REDIRECTED_ELSEWHERE}
 )
@@ -133,12 +130,12 @@ def _take_local(file: BinaryIO, listed: Listed, places: Places) -> list[SourceOb
     if not head:
         return [_row(listed, 0, reason=Reason.EMPTY_FILE)]
     kind = format_of(head, listed.source_path)
-    if kind is None and not _is_wanted(file, places):
+    if kind is None and not _is_wanted(file, places.wanted):
         return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
     if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
-        return _unpack_passing(file, kind, listed, places)
-    with _ahead(file, listed) as read:
-        sha256, size = _hashed(read)
+        return _unpack_passing(cast(_Filling, file), kind, listed, places)
+    with _ahead(cast(_Filling, file), listed) as some:
+        sha256, size = _hashed(some)
     if kind is None:
         return [_row(listed, size, sha256, listed.url)]
     file.seek(0)
@@ -179,8 +176,8 @@ class _Chained:
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head, self._stream = io.BytesIO(head), stream
 
-    def read(self, count: int) -> bytes:
-        return self._head.read(count) or self._stream.read(count)
+    def readinto(self, buffer: memoryview, /) -> int:
+        return self._head.readinto(buffer) or cast(_Filling, self._stream).readinto(buffer)
 
 
 def _take_large(partial: Partial, stream: BinaryIO, listed: Listed, places: Places) -> list[SourceObject]:
@@ -193,21 +190,21 @@ def _take_large(partial: Partial, stream: BinaryIO, listed: Listed, places: Plac
 
 def _take_through(partial: Partial, stream: BinaryIO, listed: Listed, places: Places) -> list[SourceObject]:
     partial.attach(stream)
-    start = Forward(partial.read)
-    kind = format_of(start.peek(FORMAT_BYTES), listed.source_path)
-    if kind is None and not places.wanted.selection.is_all and not places.wanted.wants(start.peek(1 << 16)):
+    head = partial.peek(selecting.HEAD_BYTES)
+    kind = format_of(head[:FORMAT_BYTES], listed.source_path)
+    if kind is None and not places.wanted.wants(head):
         return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
     if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
-        return _unpack_passing(cast(BinaryIO, start), kind, listed, places)
-    with _ahead(cast(BinaryIO, start), listed) as read:
-        sha256, size = _hashed(read)
+        return _unpack_passing(partial, kind, listed, places)
+    with _ahead(partial, listed) as some:
+        sha256, size = _hashed(some)
     if not size:
         return [_row(listed, 0, reason=Reason.EMPTY_FILE)]
     if kind is None:
         partial.file.flush()
-        return [_row(listed, size, sha256, _keep(partial.file, sha256, places))]
+        return [_row(listed, size, sha256, keep(partial.file, sha256, places.zone, places.partials))]
     partial.file.seek(0)
-    return _unpack_file(cast(BinaryIO, partial.file), kind, _row(listed, size, sha256), places)
+    return _unpack_file(partial.file, kind, _row(listed, size, sha256), places)
 
 
 def _take_whole(file: io.BytesIO, listed: Listed, places: Places) -> list[SourceObject]:
@@ -219,7 +216,7 @@ def _take_whole(file: io.BytesIO, listed: Listed, places: Places) -> list[Source
     kind = format_of(bytes(data[:FORMAT_BYTES]), listed.source_path)
     if kind is not None:
         return _unpack_file(file, kind, _row(listed, len(data), sha256), places)
-    return [_row(listed, len(data), sha256, _keep(file, sha256, places))]
+    return [_row(listed, len(data), sha256, keep(file, sha256, places.zone, places.partials))]
 
 
 def _wanted_head(stream: BinaryIO, places: Places) -> tuple[bytes, bytes | None]:
@@ -241,13 +238,13 @@ def read_all(stream: BinaryIO, limit: int | None = None) -> bytes:
     return b"".join(pieces)
 
 
-def _unpack_passing(file: BinaryIO, kind: Format, listed: Listed, places: Places) -> list[SourceObject]:
+def _unpack_passing(file: _Filling, kind: Format, listed: Listed, places: Places) -> list[SourceObject]:
     """An archive that is hashed, unpacked and stored while it passes, once."""
     digest = hashlib.sha256()
     own = _row(listed, 0, reason=Reason.ARCHIVE_UNPACKED)
     rows: list[SourceObject] = []
-    with _ahead(file, listed, digest.update) as read:
-        stream = Forward(read)
+    with _ahead(file, listed, digest.update) as some:
+        stream = Forward(some)
         reason = _unpack_into(rows, cast(BinaryIO, stream), kind, own, lambda: stream.end, places)
         try:
             stream.drain()
@@ -275,15 +272,16 @@ def _unpack_into(
     places: Places,
 ) -> Reason:
     """Add a row a member, its bytes stored; returns how the archive itself ended."""
-    try:
-        for member in unpack(file, kind, own.source_path, packed, places.limits, places.spool):
-            rows.append(_member_row(member, own, places))  # noqa: PERF401  # those before a refusal stay
-    except Rejection as refused:
-        return refused.reason
+    with Keeper(places.zone, places.partials) as keeper:
+        try:
+            for member in unpack(file, kind, own.source_path, packed, places.limits, places.spool):
+                rows.append(_member_row(member, own, places.wanted, keeper))  # noqa: PERF401  # those before a refusal stay
+        except Rejection as refused:
+            return refused.reason
     return Reason.ARCHIVE_UNPACKED
 
 
-def _member_row(member: Member, own: SourceObject, places: Places) -> SourceObject:
+def _member_row(member: Member, own: SourceObject, wanted: Wanted, keeper: Keeper) -> SourceObject:
     row = SourceObject(
         source_path=own.source_path + INSIDE + member.path,
         url="",
@@ -294,37 +292,51 @@ def _member_row(member: Member, own: SourceObject, places: Places) -> SourceObje
     )
     if member.content is None:
         return row
-    if not _is_wanted(member.content, places):
+    if not _is_wanted(member.content, wanted):
         return row.model_copy(update={"reason": Reason.NOT_SELECTED})
-    return row.model_copy(update={"url": _keep(member.content, member.sha256, places)})
+    return row.model_copy(update={"url": keeper.keep(member.content, member.sha256)})
 
 
-def _is_wanted(file: Any, places: Places) -> bool:
-    if places.wanted.selection.is_all:
+def _is_wanted(file: IO[bytes], wanted: Wanted) -> bool:
+    if wanted.selection.is_all:
         return True
     head = file.read(selecting.HEAD_BYTES)
     file.seek(0)
-    return places.wanted.wants(head)
+    return wanted.wants(head)
+
+
+class _Filling(Protocol):
+    """What bytes are read from, into a buffer; 0 at the end."""
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
 
 
 @contextmanager
 def _ahead(
-    stream: BinaryIO, listed: Listed, watch: Callable[[bytes], None] = lambda _: None
-) -> Iterator[Callable[[int], bytes]]:
-    """Reading `stream`, in a thread of its own where the file is large enough to gain by it; `watch` sees all of it."""
+    stream: _Filling, listed: Listed, watch: Callable[[Bytes], None] = lambda _: None
+) -> Iterator[Callable[[int], Bytes]]:
+    """Reading `stream`, in a thread of its own where the file is large enough to gain by it; `watch` sees all of it.
+
+    What a call gives holds until the next one.
+    """
     if listed.bytes is not None and listed.bytes < 4 * CHUNK_BYTES:
-        yield Forward(stream.read, watch).read
+        yield Forward(_into(stream), watch).some
         return
     ahead = ReadAhead(stream, watch)
     try:
-        yield ahead.read
+        yield ahead.some
     finally:
         ahead.close()
 
 
-def _hashed(read: Callable[[int], bytes]) -> tuple[str, int]:
+def _into(stream: _Filling) -> Callable[[int], Bytes]:
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    return lambda count: buffer[: stream.readinto(buffer[:count])]
+
+
+def _hashed(some: Callable[[int], Bytes]) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    while chunk := read(CHUNK_BYTES):
+    while chunk := some(CHUNK_BYTES):
         digest.update(chunk)
         size += len(chunk)
     return digest.hexdigest(), size
@@ -332,29 +344,6 @@ def _hashed(read: Callable[[int], bytes]) -> tuple[str, int]:
 
 def _in_place(listed: Listed) -> str:
     return listed.url if listed.url.startswith("file://") else ""
-
-
-def _keep(content: IO[bytes], sha256: str, places: Places) -> str:
-    """Put bytes into the source zone under their digest, unless they are there; the URL at which they can be read.
-
-    A file that lies among the partial ones is linked, not copied, where the file system can.
-    """
-    key, zone = key_of(sha256), places.zone
-    if isinstance(content, io.BytesIO):
-        zone.put_if_absent(key, content.getvalue())
-    elif not zone.exists(key):
-        name = os.path.basename(content.name) if isinstance(content.name, str) else ""
-        if name and places.partials.local_path(name) == Path(content.name):
-            content.flush()
-            zone.copy_in(key, places.partials, name)
-        else:
-            zone.upload(key, descriptor_path(content))
-    return zone.url_of(key)
-
-
-def key_of(sha256: str) -> str:
-    """The key of a copied object in the source zone."""
-    return f"{OBJECTS}/{sha256[:2]}/{sha256}"
 
 
 def _row(listed: Listed, size: int, sha256: str = "", url: str = "", reason: Reason | None = None) -> SourceObject:

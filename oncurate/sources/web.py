@@ -74,23 +74,15 @@ class WebSource(RemoteSource):
             return cast(BinaryIO, _Body(self, listed))
         whole: dict[str, Any] = {}
 
-        def fetch(start: int, stop: int) -> bytes:
-            answer, data = self._get(listed.url, stop - start, {"Range": f"bytes={start}-{stop - 1}"})
-            if answer.status_code != 206:
-                raise _NoRanges
-            stated = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            if stated not in (str(size), "*") or _version(answer, size) != listed.version:
-                raise Rejection(Reason.TRANSFER_INCOMPLETE, "another length or version than was listed")
-            if len(data) != stop - start:
-                raise Again("breaks off its answers", cut=True)
-            whole.setdefault("headers", answer.headers)
-            return data
+        def fill(start: int, into: memoryview) -> None:
+            headers = self._fill(listed, start, into)
+            whole.setdefault("headers", headers)
 
         try:
-            self.pace.ask(lambda: fetch(0, 1))
+            self.pace.ask(lambda: fill(0, memoryview(bytearray(1))))
         except _NoRanges:
             return cast(BinaryIO, _Body(self, listed))
-        return self.ranged(fetch, size, _sums(whole["headers"]))
+        return self.ranged(fill, size, _sums(whole["headers"]))
 
     def close(self) -> None:
         super().close()
@@ -120,21 +112,27 @@ class WebSource(RemoteSource):
             url = target
         raise Rejection(Reason.REDIRECTED_ELSEWHERE, "redirects without end")
 
-    def _get(self, url: str, limit: int, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
-        answer = self.request("GET", url, headers)
+    def _fill(self, listed: Listed, start: int, into: memoryview) -> httpx.Headers:
+        """The bytes from `start` on, of the version that was listed, with one request for a range."""
+        answer = self.request("GET", listed.url, {"Range": f"bytes={start}-{start + len(into) - 1}"})
         with contextlib.closing(answer):
-            pieces, size = [], 0
-            if answer.status_code != 206 and "Range" in headers:
-                return answer, b""
+            if answer.status_code != 206:
+                raise _NoRanges
+            stated = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            if stated not in (str(listed.bytes), "*") or _version(answer, listed.bytes) != listed.version:
+                raise Rejection(Reason.TRANSFER_INCOMPLETE, "another length or version than was listed")
+            at = 0
             try:
-                for piece in answer.iter_raw(CHUNK_BYTES):
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > limit:
-                        break
+                for piece in answer.iter_raw():
+                    if at + len(piece) > len(into):
+                        raise Again("answers with more than was asked for", cut=True)
+                    into[at : at + len(piece)] = piece
+                    at += len(piece)
             except httpx.TransportError:
                 raise Again("breaks off its answers", cut=True) from None
-        return answer, b"".join(pieces)
+        if at != len(into):
+            raise Again("breaks off its answers", cut=True)
+        return answer.headers
 
     def _links(self) -> Iterator[str]:
         if self.url.endswith("/"):
@@ -164,7 +162,7 @@ class WebSource(RemoteSource):
 
     def _page(self, url: str) -> tuple[str, str]:
         try:
-            answer, data = self.pace.ask(lambda: self._get(url, PAGE_BYTES, {}))
+            final, data = self.pace.ask(lambda: self._read_page(url))
         except FileNotFoundError:
             raise StoreUnreachable(f"the source {self.pace.name} has no such listing") from None
         except PermissionError:
@@ -173,7 +171,20 @@ class WebSource(RemoteSource):
             raise StoreUnreachable(f"the listing of {self.pace.name} cannot be read: {refused.reason.value}") from None
         if len(data) > PAGE_BYTES:
             raise StoreUnreachable(f"the listing of {self.pace.name} is longer than {PAGE_BYTES >> 20} MiB")
-        return str(answer.url), data.decode("utf-8", "replace")
+        return final, data.decode("utf-8", "replace")
+
+    def _read_page(self, url: str) -> tuple[str, bytearray]:
+        """Where redirects led, and the page, cut a little behind `PAGE_BYTES`."""
+        data = bytearray()
+        with contextlib.closing(self.request("GET", url, {})) as answer:
+            try:
+                for piece in answer.iter_raw(CHUNK_BYTES):
+                    data += piece
+                    if len(data) > PAGE_BYTES:
+                        break
+            except httpx.TransportError:
+                raise Again("breaks off its answers", cut=True) from None
+        return str(answer.url), data
 
     def _listed(self, link: str) -> Listed:
         relative = link.removeprefix(self._base) if link.startswith(self._base) else urlsplit(link).path.lstrip("/")
@@ -211,7 +222,7 @@ class _Body(io.RawIOBase):
 
     def __init__(self, source: WebSource, listed: Listed) -> None:
         self._source, self._listed, self._at = source, listed, 0
-        self._rest = b""
+        self._rest = memoryview(b"")
         self._pieces: Iterator[bytes] = iter(())
         self._answer: httpx.Response | None = None
         self._breaks = 0
@@ -230,16 +241,16 @@ class _Body(io.RawIOBase):
             self._answer.close()
         super().close()
 
-    def take(self, count: int) -> bytes:
+    def take(self, count: int) -> memoryview:
         """The next bytes, up to `count`; empty at the end."""
         while not self._rest:
             try:
-                self._rest = next(self._pieces, b"")
+                self._rest = memoryview(next(self._pieces, b""))
             except httpx.TransportError:
                 self._go_on()
                 continue
             if not self._rest:
-                return b""
+                return self._rest
             self._source.pace.spend(len(self._rest))
         piece, self._rest = self._rest[:count], self._rest[count:]
         self._at += len(piece)
@@ -255,7 +266,7 @@ class _Body(io.RawIOBase):
             skip = self._at
             try:
                 while skip > 0 and (piece := next(self._pieces, b"")):
-                    self._rest = piece[skip:]
+                    self._rest = memoryview(piece)[skip:]
                     skip -= len(piece)
             except httpx.TransportError:
                 raise Again("breaks off its answers", cut=True) from None
@@ -274,7 +285,7 @@ class _Body(io.RawIOBase):
         if _version(self._answer, self._listed.bytes) != self._listed.version:
             self._answer.close()
             raise Rejection(Reason.TRANSFER_INCOMPLETE, "changed since it was listed")
-        self._pieces, self._rest = self._answer.iter_raw(CHUNK_BYTES), b""
+        self._pieces, self._rest = self._answer.iter_raw(), memoryview(b"")
 
 
 class _Raw:

@@ -9,6 +9,7 @@ import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from oncurate.forward import Forward
 from oncurate.reasons import Reason
 from oncurate.sources import streams
 from oncurate.sources.interface import Listed
-from oncurate.sources.partial import partial_of
+from oncurate.sources.partial import Partial, partial_of
 from oncurate.sources.streams import RangeStream, ReadAhead, Verified
 from oncurate.store import Store
 from tests.unit.test_archives import tarred
@@ -33,11 +34,11 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ranges(asked: list[tuple[int, int]]):
-    def fetch(start: int, stop: int) -> bytes:
-        asked.append((start, stop))
-        return DATA[start:stop]
+    def fill(start: int, into: memoryview) -> None:
+        asked.append((start, start + len(into)))
+        into[:] = DATA[start : start + len(into)]
 
-    return fetch
+    return fill
 
 
 def test_ranges_cover_the_file_once() -> None:
@@ -91,28 +92,28 @@ def test_a_resumed_stream_is_verified_as_a_whole() -> None:
 
 def test_reading_ahead_gives_all_and_raises_what_was_raised() -> None:
     ahead = ReadAhead(io.BytesIO(DATA))
-    assert b"".join(iter(lambda: ahead.read(777), b"")) == DATA
-    assert ahead.read(1) == b""
+    assert b"".join(bytes(piece) for piece in iter(lambda: ahead.some(777), b"")) == DATA
+    assert not ahead.some(1)
     ahead.close()
 
     class Broken(io.BytesIO):
-        def read(self, count: int | None = -1) -> bytes:
+        def readinto(self, buffer: Any) -> int:
             if self.tell():
                 raise StoreUnreachable("gone")
-            return super().read(count)
+            return super().readinto(memoryview(buffer)[:1234])
 
     ahead = ReadAhead(Broken(DATA))
-    assert len(ahead.read(9999)) == 3000
+    assert ahead.some(9999) == DATA[:1234]
     with pytest.raises(StoreUnreachable, match="gone"):
-        ahead.read(1)
-    assert ahead.read(1) == b""
+        ahead.some(1)
+    assert not ahead.some(1)
     ahead.close()
 
 
 def test_reading_ahead_stops_when_it_is_closed() -> None:
     before = threading.active_count()
     ahead = ReadAhead(io.BytesIO(DATA * 10))
-    ahead.read(1)
+    ahead.some(1)
     ahead.close()
     assert threading.active_count() == before
 
@@ -142,6 +143,14 @@ def test_a_tar_can_be_read_from_any_stream(step: int) -> None:
     assert found == files
 
 
+def read_out(partial: Partial) -> bytes:
+    """What is left of it."""
+    buffer, found = bytearray(9000), b""
+    while count := partial.readinto(buffer):
+        found += buffer[:count]
+    return found
+
+
 def listed(version: str = "1") -> Listed:
     return Listed("a", "x://host/a", len(DATA), version)
 
@@ -150,11 +159,11 @@ def test_a_partial_file_is_kept_and_gone_on_with(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with partial_of(store, listed()) as partial:
         partial.attach(io.BytesIO(DATA))
-        assert len(partial.read(30_000)) == 30_000
+        assert len(partial.peek(30_000)) == 30_000
     stream = Verified(io.BytesIO(DATA), len(DATA), [(hashlib.sha256(), hashlib.sha256(DATA).hexdigest())])
     with partial_of(store, listed()) as partial:
         partial.attach(stream)
-        assert b"".join(iter(lambda: partial.read(9000), b"")) == DATA
+        assert read_out(partial) == DATA
         partial.drop()
     assert list(store.list()) == []
 
@@ -163,10 +172,25 @@ def test_a_partial_file_of_another_version_is_another(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with partial_of(store, listed()) as partial:
         partial.attach(io.BytesIO(b"old" * 100))
-        partial.read(300)
+        partial.peek(300)
     with partial_of(store, listed("2")) as partial:
         partial.attach(io.BytesIO(DATA))
-        assert partial.read(5) == DATA[:5]
+        assert partial.peek(5) == DATA[:5]
+
+
+def test_two_at_the_same_object_do_not_disturb_each_other(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with partial_of(store, listed()) as first:
+        first.attach(io.BytesIO(DATA))
+        first.peek(10_000)
+        with partial_of(store, listed()) as second:
+            second.attach(io.BytesIO(DATA))
+            assert second.peek(len(DATA)) == DATA
+            second.drop()
+        assert len(list(store.list())) == 1
+        assert read_out(first) == DATA
+        first.drop()
+    assert list(store.list()) == []
 
 
 def test_what_cannot_go_on_starts_again(tmp_path: Path) -> None:
@@ -174,4 +198,4 @@ def test_what_cannot_go_on_starts_again(tmp_path: Path) -> None:
     for _ in range(2):
         with partial_of(store, listed()) as partial:
             partial.attach(io.BytesIO(DATA))  # no `Verified`: it can only be read from its beginning
-            assert partial.read(40_000) == DATA[:40_000]
+            assert partial.peek(40_000) == DATA[:40_000]
