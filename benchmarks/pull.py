@@ -14,16 +14,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from socket import create_server
 from statistics import median
 from typing import Any
 
 import httpx
 import psutil
 
+from benchmarks import pull_servers
 from benchmarks.show import print_table
 from flows.s3server import S3Server
 from oncurate.sources import Places, source_of, taking
+from oncurate.sources.interface import Expecting
 from oncurate.sources.settings import PullSettings
 from oncurate.store import Store
 from oncurate.store_s3 import filesystem
@@ -32,9 +36,12 @@ TURNS = 3
 SMALL_FILES, SMALL_BYTES = 400, 150_000
 """About the slices of one CT series, 256 x 256 in 16 bits."""
 
+Action = Callable[[Path], object]
+"""Brings the bytes into an empty folder."""
+
 
 def run(folder: Path, megabytes: int) -> list[dict[str, Any]]:
-    """Median seconds of `TURNS` turns each, plain and ours by turns, and their ratio."""
+    """Median seconds of `TURNS` turns each, plain and ours by turns, and their ratio; both write to the same disk."""
     data = folder / "data"
     data.mkdir()
     large = _noise(data / "large.bin", megabytes)
@@ -42,9 +49,10 @@ def run(folder: Path, megabytes: int) -> list[dict[str, Any]]:
     small.mkdir()
     for number in range(SMALL_FILES):
         (small / f"{number:04d}").write_bytes(os.urandom(SMALL_BYTES))
-    rows = [_folder(large, folder), _folder_tar(large, folder)]
+    rows = [*_folder(large, folder), _folder_tar(large, folder)]
     rows += _bucket(large, small, folder)
     rows += _web(large, folder)
+    rows += [_sftp(large, folder), *_pacs(folder)]
     print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
     return rows
 
@@ -56,25 +64,47 @@ def _noise(path: Path, megabytes: int) -> Path:
     return path
 
 
-def _folder(large: Path, folder: Path) -> dict[str, Any]:
-    def plain() -> None:
-        shutil.copyfile(large, folder / "copy")
-        (folder / "copy").unlink()
+def _folder(large: Path, folder: Path) -> list[dict[str, Any]]:
+    """From the disk, as an archive larger than memory is; and from memory, where a copy costs next to nothing."""
 
-    return _row("folder, read in place / cp", large.stat().st_size, plain, lambda: _pull(large.as_uri(), folder))
+    def plain(into: Path) -> None:
+        shutil.copyfile(large, into / "copy")
+
+    def ours(into: Path) -> None:
+        _pull(large.as_uri(), into)
+
+    size = large.stat().st_size
+    return [
+        _row("folder on disk, read in place / cp", size, _Cold(large, plain), _Cold(large, ours), folder),
+        _row("folder in memory, read in place / cp", size, plain, ours, folder),
+    ]
+
+
+@dataclass(frozen=True)
+class _Cold:
+    """An action whose file the kernel forgets before each turn."""
+
+    file: Path
+    action: Action
+
+    def __call__(self, into: Path) -> None:
+        self.action(into)
+
+    def prepare(self) -> None:
+        with self.file.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _folder_tar(large: Path, folder: Path) -> dict[str, Any]:
     packed = folder / "packed.tar"
     subprocess.run(["tar", "-cf", packed, "-C", large.parent, "large.bin", "small"], check=True)
-    out = folder / "out"
 
-    def plain() -> None:
-        out.mkdir()
-        subprocess.run(["tar", "-xf", packed, "-C", out], check=True)
-        shutil.rmtree(out)
+    def plain(into: Path) -> None:
+        subprocess.run(["tar", "-xf", packed, "-C", into], check=True)
 
-    row = _row("tar in a folder / tar -x", packed.stat().st_size, plain, lambda: _pull(packed.as_uri(), folder))
+    size = packed.stat().st_size
+    row = _row("tar in a folder / tar -x", size, plain, lambda into: _pull(packed.as_uri(), into), folder)
     packed.unlink()
     return row
 
@@ -91,18 +121,17 @@ def _bucket(large: Path, small: Path, folder: Path) -> list[dict[str, Any]]:
             store.write(f"small/{path.name}", path.read_bytes())
         path = store.url.removeprefix("s3://")
 
-        def one() -> None:
-            filesystem().get_file(f"{path}/large/large.bin", str(folder / "copy"))
-            (folder / "copy").unlink()
+        def one(into: Path) -> None:
+            filesystem().get_file(f"{path}/large/large.bin", str(into / "copy"))
 
-        def many() -> None:
-            filesystem().get(f"{path}/small/", str(folder / "copies"), recursive=True)
-            shutil.rmtree(folder / "copies")
+        def many(into: Path) -> None:
+            filesystem().get(f"{path}/small/", str(into / "copies"), recursive=True)
 
-        size = SMALL_FILES * SMALL_BYTES
+        size, many_size = large.stat().st_size, SMALL_FILES * SMALL_BYTES
+        ours = [lambda into, part=part: _pull(f"{store.url}/{part}", into) for part in ("large", "small")]
         return [
-            _row("s3, one object / s3fs get", large.stat().st_size, one, lambda: _pull(store.url + "/large", folder)),
-            _row(f"s3, {SMALL_FILES} objects / s3fs get", size, many, lambda: _pull(store.url + "/small", folder)),
+            _row("s3, one object / s3fs get", size, one, ours[0], folder),
+            _row(f"s3, {SMALL_FILES} objects / s3fs get", many_size, many, ours[1], folder),
         ]
     finally:
         server.stop()
@@ -110,8 +139,6 @@ def _bucket(large: Path, small: Path, folder: Path) -> list[dict[str, Any]]:
 
 def _web(large: Path, folder: Path) -> list[dict[str, Any]]:
     """A file from a server in a process of its own, so that it does not share our interpreter."""
-    from socket import create_server
-
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(large.parent)]
@@ -120,16 +147,50 @@ def _web(large: Path, folder: Path) -> list[dict[str, Any]]:
         try:
             _wait(url)
 
-            def plain() -> None:
-                with httpx.stream("GET", url) as answer, (folder / "copy").open("wb") as file:
+            def plain(into: Path) -> None:
+                with httpx.stream("GET", url) as answer, (into / "copy").open("wb") as file:
                     for piece in answer.iter_raw(1 << 20):
                         file.write(piece)
-                (folder / "copy").unlink()
 
             size = large.stat().st_size
-            return [_row("http, one file / httpx to a file", size, plain, lambda: _pull(url, folder))]
+            return [_row("http, one file / httpx to a file", size, plain, lambda into: _pull(url, into), folder)]
         finally:
             server.terminate()
+
+
+def _sftp(large: Path, folder: Path) -> dict[str, Any]:
+    with pull_servers.sftp(large.parent, folder) as (url, settings):
+        url += "/large.bin"
+
+        def plain(into: Path) -> None:
+            pull_servers.get_by_sftp(url, settings, into)
+
+        size = large.stat().st_size
+        return _row("sftp, one file / paramiko get", size, plain, lambda into: _pull(url, into, settings), folder)
+
+
+def _pacs(folder: Path) -> list[dict[str, Any]]:
+    with pull_servers.pacs(folder) as series:
+        if series is None:
+            return []
+        web, dimse, settings = series.server.web, series.server.dimse, series.web_settings
+        number = pull_servers.SLICES
+        return [
+            _row(
+                f"DICOMweb, {number} slices / httpx, as many at a time",
+                series.size,
+                series.get_by_web,
+                lambda into: _pull(web, into, settings),
+                folder,
+            ),
+            _row(
+                f"C-GET, {number} slices / getscu",
+                series.size,
+                series.get_by_dimse,
+                lambda into: _pull(dimse, into),
+                folder,
+            ),
+        ]
 
 
 def _wait(url: str) -> None:
@@ -143,22 +204,27 @@ def _wait(url: str) -> None:
     sys.exit("the web server of the benchmark did not start")
 
 
-def _pull(url: str, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder) as zone:
-        places = Places(Store(f"{zone}/source"), Store(f"{zone}/partial"))
-        with closing(source_of(url, PullSettings())) as source:
-            for rows in taking.take_all(source.entries(), source, places):
-                if any(row.reason and row.reason.state == "quarantined" for row in rows):
-                    sys.exit("the pull refused a file of the benchmark, so its figures are void")
+def _pull(url: str, into: Path, settings: PullSettings | None = None) -> None:
+    places = Places(Store(str(into / "source")), Store(str(into / "partial")))
+    with closing(source_of(url, settings)) as source:
+        items = list(source.entries())
+        if isinstance(source, Expecting):
+            source.expect(items)
+        for rows in taking.take_all(items, source, places):
+            if any(row.reason and row.reason.state == "quarantined" for row in rows):
+                sys.exit("the pull refused a file of the benchmark, so its figures are void")
 
 
-def _row(name: str, size: int, plain: Callable[[], None], ours: Callable[[], None]) -> dict[str, Any]:
+def _row(name: str, size: int, plain: Action, ours: Action, folder: Path) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(TURNS):
         for what, action in (("plain", plain), ("ours", ours)):
-            since = time.monotonic()
-            action()
-            seconds[what].append(time.monotonic() - since)
+            if isinstance(action, _Cold):
+                action.prepare()
+            with tempfile.TemporaryDirectory(dir=folder) as into:
+                since = time.monotonic()
+                action(Path(into))
+                seconds[what].append(time.monotonic() - since)
     before, after = median(seconds["plain"]), median(seconds["ours"])
     return {
         "what": name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
+from prefect import flow, get_run_logger, tags
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
@@ -65,7 +65,8 @@ def curate(provider_file: str, dask: str | None = None) -> dict[str, Any]:
 
 
 def _curate(provider: Provider, dask: str | None) -> Finished:
-    prepare(provider)
+    """Wait for the source's hours before anything is held: lease, cluster and slot are for runs that work."""
+    prepare(provider, _say)
     with (
         Lease(zone.work(provider)) as lease,
         dask_cluster(dask) as (address, workers),
@@ -77,6 +78,12 @@ def _curate(provider: Provider, dask: str | None) -> Finished:
         lease.ensure()
     _show(provider, finished)
     return finished
+
+
+def _say(line: str) -> None:
+    """To whoever looks on: at the terminal, and in the run's log."""
+    progress.current().line(line)
+    get_run_logger().info("%s", line)
 
 
 def run_here(provider_file: Path, dask: str | None, quiet: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a person at a terminal sees while a flow runs.
+"""What people see while a flow runs: of a stage how far it is, and of a pull when it is expected to end.
 
-Belongs here: one reporter for terminals (a live bar) and one for logs (a line a stage). Does not belong here: Prefect's
-artifacts, which the operator's view shows.
+Belongs here: one reporter for terminals (a live bar) and one for logs (a line a stage), and the words and figures of
+the operator's view. Does not belong here: writing Prefect's artifacts (`flows.stages`).
 """
 
 from __future__ import annotations
@@ -9,12 +9,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
+from prefect_dask.task_runners import PrefectDaskFuture
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from oncurate.errors import StoreUnreachable
+from oncurate.provider import Provider
+from tasks.pulling import Amount, UnderWay
+
+LOOK_S = 10.0
+"""How often the operator's view of a running stage is renewed."""
+_FAR_S = 366 * 86_400
 
 
 class Reporter:
@@ -69,22 +80,62 @@ class Reporter:
             print(text, file=sys.stderr, flush=True)
 
 
-class Expected:
-    """How far a stage is and when it is expected to end, by batches or by their bytes. Counts only, no names."""
+class Shown(NamedTuple):
+    """What a progress artifact shows: counts only, no names."""
 
-    def __init__(self, weights: Sequence[int] = ()) -> None:
-        self._weights = weights
+    percent: float
+    text: str
+
+
+class Pace:
+    """How far a stage is, by batches."""
+
+    def __init__(self, batches: int) -> None:
+        self._batches = batches
+
+    def look(self, stage: str, finished: int) -> Shown:
+        """The operator's view now that so many batches are finished."""
+        return Shown(100 * finished / self._batches, f"{stage}: {finished} of {self._batches} batches done")
+
+
+class PullPace(Pace):
+    """How far a pull is, by files and bytes, also within a batch, its rate, and when it is expected to end."""
+
+    def __init__(self, provider: Provider, batches: Sequence[str], total: Amount) -> None:
+        super().__init__(len(batches))
+        self._total, self._under_way = total, UnderWay(provider, batches)
+        self._most = Amount()
         self._since = time.monotonic()
 
-    def line(self, stage: str, done: int) -> str:
-        """One line for the operator's view after `done` batches."""
-        total = sum(self._weights)
-        if not total:
-            return f"{stage}: {done} batches done"
-        finished, seconds = sum(self._weights[:done]), max(time.monotonic() - self._since, 1e-3)
-        rate = finished / seconds
-        end = f", {(total - finished) / rate:.0f} s to go" if rate and finished < total else ""
-        return f"{stage}: {finished / 1e6:.1f} of {total / 1e6:.1f} MB, {rate / 1e6:.1f} MB/s{end}"
+    def look(self, stage: str, finished: int) -> Shown:
+        """As of a `Pace`; where the journal cannot be listed now, as it was at the last look."""
+        with suppress(StoreUnreachable):
+            self._most = Amount(*map(max, self._most, self._under_way.amount()))
+        total, done, seconds = self._total, self._most, max(time.monotonic() - self._since, 1e-3)
+        share = min(1.0, done.bytes / total.bytes if total.bytes else done.files / total.files)
+        of = f" of {total.bytes / 1e6:,.1f}" if total.bytes else ""
+        text = (
+            f"{stage}: {min(done.files, total.files):,} of {total.files:,} files, {done.bytes / 1e6:,.1f}{of} MB, "
+            f"{done.refused:,} refused, {done.bytes / 1e6 / seconds:,.1f} MB/s"
+        )
+        if finished == self._batches:
+            return Shown(100.0, text)
+        return Shown(100 * share, text + (_end(seconds / share - seconds) if share else ""))
+
+
+def _end(seconds: float) -> str:
+    """How long it will take, and when that is; nothing where it is too far off to mean anything."""
+    if seconds > _FAR_S:
+        return ""
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    return f", {timedelta(seconds=round(seconds))} to go: done at about {at:%Y-%m-%d %H:%M} UTC"
+
+
+def is_done(future: PrefectDaskFuture[Any], wait_s: float = 0.0) -> bool:
+    """Whether a batch has ended, however it did; waits up to `wait_s` seconds for that."""
+    if wait_s and not future.wrapped_future.done():
+        future.wait(wait_s)
+    return future.wrapped_future.done()
 
 
 _current: ContextVar[Reporter | None] = ContextVar("reporter", default=None)

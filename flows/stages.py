@@ -19,13 +19,13 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.exceptions import CrashedRun
 
 from flows.account import Account
-from flows.progress import Expected, Reporter
-from oncurate import describe, outliers, tables
+from flows.progress import LOOK_S, Pace, PullPace, Reporter, is_done
+from oncurate import describe, objects_table, outliers, tables
 from oncurate.errors import Defect, GateRefused, OncurateError
 from oncurate.provider import Provider
 from oncurate.reasons import Reason
 from oncurate.records import CohortSeries, CohortVolume, HarmonisedImage, NativeImage, SourceObject, SourceSeries
-from oncurate.sources.pace import wait_for_window
+from oncurate.sources.pace import check_window
 from oncurate.sources.wholeness import of_incomplete_series
 from oncurate.staged import StagedObject
 from oncurate.verdict import GateReport
@@ -34,6 +34,7 @@ from tasks.clinical import issuers_of
 from tasks.gates import check_gate, refused_rows
 from tasks.labels import LabelFile
 from tasks.objects import summary
+from tasks.pulling import Amount
 from tasks.zone import Part, Rows
 
 HEADERS_A_BATCH = 2_000
@@ -71,27 +72,28 @@ class Stages:
         self.checked: dict[str, dict[str, Any]] = {}
         self.annotated: dict[str, dict[str, Any]] = {}
         self.audit_sums: list[list[list[Any]]] = []
+        objects_table.give_memory_back()
 
     def pull(self) -> list[SourceObject]:
         """List the source, take what is new, and gate the objects; returns those that go on."""
-        wait_for_window(self.provider.pull, self.report.line)
+        check_window(self.provider.pull)  # which may have closed while others were waited for
         survey = pull.survey(self.provider, self.workers)
         started = time.monotonic()
-        parts = self._fan_out("pull", pull.pull_batch, [{"batch": key} for key in survey.batches], survey.weights)
-        taken = [SourceObject.model_validate(row) for rows in self._rows(parts) for row in rows.rows]
-        self._table("pull-source", pull.account(survey, taken, time.monotonic() - started))
-        objects = [*survey.kept, *taken]
+        self._table("pull-source", pull.account(survey, [], survey.kept, 1.0))
+        pace = PullPace(self.provider, survey.batches, Amount(survey.new, survey.new_bytes))
+        parts = self._fan_out("pull", pull.pull_batch, [{"batch": key} for key in survey.batches], pace)
+        taken = [SourceObject.model_validate(row) for part in parts for row in zone.load_rows(self.store, part).rows]
+        seconds = time.monotonic() - started
+        objects = pull.with_missing([*survey.kept, *taken])
+        self._table("pull-source", pull.account(survey, taken, objects, seconds))
         pull.write_objects(self.provider, objects)
         self.account.found(objects)
         self.account.files(of_incomplete_series(self.provider.source, objects))
-        table = tables.to_arrow("objects", [o.model_dump(mode="json") for o in objects])
-        self.account.files(refused_rows(self._gate("objects", table), "pull"))
+        self.account.files(refused_rows(self._gate("objects", objects_table.to_arrow(objects)), "pull"))
         going_on = [o for o in self.account.objects if o.reason is None and o.source_path not in self.account.outcomes]
-        self._finish(
-            "pull",
-            f"{len(objects)} files, {sum(o.bytes for o in objects) / 1e6:.1f} MB, {len(taken)} new"
-            + (f", {survey.vanished} vanished from the source" if survey.vanished else ""),
-        )
+        size = sum(o.bytes for o in objects)
+        gone = f", {survey.vanished} vanished from the source" if survey.vanished else ""
+        self._finish("pull", f"{len(objects)} files, {size / 1e6:.1f} MB, {len(taken)} new{gone}")
         return going_on
 
     def index(self, objects: Sequence[SourceObject]) -> list[Line]:
@@ -190,9 +192,8 @@ class Stages:
         self.native = self._volumes("convert", convert.convert_batch, calls, convert.RECORD, NativeImage)
         self._open_cohort(lines)
         self.account.refuse(refused_rows(self._gate("volumes", self._volume_table()), "convert"))
-        self._finish(
-            "convert", f"{len(self._alive())} volumes, {sum(n.image.bytes for n in self.native.values()) / 1e6:.1f} MB"
-        )
+        size = sum(n.image.bytes for n in self.native.values())
+        self._finish("convert", f"{len(self._alive())} volumes, {size / 1e6:.1f} MB")
 
     def harmonise(self, lines: Sequence[Line]) -> None:
         """Write the volumes on their profile's grid, gated."""
@@ -341,12 +342,10 @@ class Stages:
         by_work = max(-(-items // a_batch), -(-size // BYTES_A_BATCH))
         return max(1, min(items, BATCHES_AT_MOST, max(by_work, self.workers)))
 
-    def _fan_out(
-        self, stage: str, task: Any, calls: Sequence[dict[str, Any]], weights: Sequence[int] = ()
-    ) -> list[Part]:
-        """Run one task a call on the cluster, show progress (by `weights`, bytes), ask every future for its result."""
+    def _fan_out(self, stage: str, task: Any, calls: Sequence[dict[str, Any]], pace: Pace | None = None) -> list[Part]:
+        """Run one task a call on the cluster, show progress by `pace`, ask every future for its result."""
         self.report.start(stage, len(calls))
-        pace = Expected(weights)
+        pace = pace or Pace(len(calls))
         key = f"{self.provider.dataset}-{stage.replace(' ', '-')}-progress"
         shown = create_progress_artifact(progress=0.0, key=key, description=f"{stage}: {len(calls)} batches")
         futures = [
@@ -355,6 +354,8 @@ class Stages:
         parts: list[Part] = []
         failures: list[BaseException] = []
         for done, future in enumerate(futures, start=1):
+            while not is_done(future, LOOK_S):
+                update_progress_artifact(shown, *pace.look(stage, sum(is_done(other) for other in futures)))
             try:
                 parts.append(future.result())
             except OncurateError as error:  # one failed batch must not hide the others: every future is asked
@@ -364,10 +365,9 @@ class Stages:
                     Defect(f"stage {stage}: batch {done} lost its worker again and again: {type(error).__name__}")
                 )
             self.report.advance(stage)
-            update_progress_artifact(shown, 100.0 * done / len(calls), pace.line(stage, done))
+            update_progress_artifact(shown, *pace.look(stage, done))
         if failures:
-            worst = next((f for f in failures if isinstance(f, Defect)), failures[0])
-            raise worst
+            raise next((f for f in failures if isinstance(f, Defect)), failures[0])
         return parts
 
     def _rows(self, parts: Iterable[Part]) -> list[Rows]:

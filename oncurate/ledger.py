@@ -9,8 +9,9 @@ Rows name source paths and identified UIDs: they stay in the work zone. `Sums` n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, overload
 
 from oncurate.errors import Defect
 from oncurate.reasons import Reason, State
@@ -67,7 +68,7 @@ def build(
     identities: Mapping[str, Identity],
     outcomes: Iterable[Outcome],
     places: Mapping[str, Place],
-) -> list[Row]:
+) -> Ledger:
     """One row of table `ledger` for each object, ordered by source path.
 
     `outcomes` are about files (`Outcome.key` is a source path) and come in the order of the stages; the first that
@@ -75,12 +76,41 @@ def build(
     source path. A `Defect` is raised if a file has no end, two ends, or was never found; messages hold counts only.
     """
     decisions = _decide(objects, outcomes)
-    rows = [_row(found, identities, decisions, places) for found in sorted(objects, key=lambda o: o.source_path)]
+    rows = Ledger(sorted(objects, key=lambda o: o.source_path), identities, decisions, places)
     assert_conserved(objects, rows)
     unknown = (decisions.keys() | places.keys()) - {found.source_path for found in objects}
     if unknown:
         raise Defect(f"{len(unknown)} files have an outcome or a place but were never found in the source")
     return rows
+
+
+class Ledger(Sequence[Row]):
+    """The rows, each made when it is asked for: those of millions of files would not fit into memory together."""
+
+    def __init__(
+        self,
+        objects: Sequence[SourceObject],
+        identities: Mapping[str, Identity],
+        decisions: Mapping[str, _Decision],
+        places: Mapping[str, Place],
+    ) -> None:
+        self._objects = objects
+        self._row = partial(_row, identities=identities, decisions=decisions, places=places)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self._row(found) for found in self._objects[index]]
+        return self._row(self._objects[index])
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, self._objects)
 
 
 def _decide(objects: Sequence[SourceObject], outcomes: Iterable[Outcome]) -> dict[str, _Decision]:
@@ -125,14 +155,14 @@ def _row(
 
 def assert_conserved(objects: Sequence[SourceObject], rows: Sequence[Row]) -> None:
     """Raise a `Defect` unless `rows` hold each object exactly once, in one state that its other columns bear out."""
-    found = [o.source_path for o in objects]
-    told = [row["source_path"] for row in rows]
-    if len(set(found)) != len(found):
-        raise Defect(f"{len(found) - len(set(found))} source paths were found more than once")
-    if len(set(told)) != len(told):
-        raise Defect(f"{len(told) - len(set(told))} files have more than one row in the ledger")
-    if set(found) != set(told):
-        missing, extra = len(set(found) - set(told)), len(set(told) - set(found))
+    found = {o.source_path for o in objects}
+    told = {row["source_path"] for row in rows}
+    if len(found) != len(objects):
+        raise Defect(f"{len(objects) - len(found)} source paths were found more than once")
+    if len(told) != len(rows):
+        raise Defect(f"{len(rows) - len(told)} files have more than one row in the ledger")
+    if found != told:
+        missing, extra = len(found - told), len(told - found)
         raise Defect(f"the ledger lacks {missing} files that were found and has {extra} that were not")
     lost = both = unexplained = 0
     for row in rows:

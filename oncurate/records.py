@@ -9,6 +9,8 @@ the latter. Positions and directions are DICOM patient coordinates (LPS, mm) unt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -30,8 +32,13 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class SourceObject(Record):
-    """One file of the provider's archive, or one member of an archive file in it."""
+@dataclass(frozen=True, slots=True)
+class SourceObject:
+    """One file of the provider's archive, or one member of an archive file in it.
+
+    An archive may hold millions, and the flow process holds them all: a plain class of half the size, with the methods
+    of a `Record`.
+    """
 
     source_path: str  # relative to the source; members of an archive file follow its path and "!/"
     url: str  # where its bytes can be read: in place for local folders, in the source zone otherwise; "" if refused
@@ -39,6 +46,26 @@ class SourceObject(Record):
     version: str  # changes when the object does (modification time, ETag): what lets a later pull skip it
     sha256: str  # of the bytes; "" if refused before they were read
     reason: Reason | None = None  # why pull itself refused or excluded it
+
+    @classmethod
+    def model_validate(cls, row: Mapping[str, Any]) -> Self:
+        """The record in a row that `model_dump` made; TypeError or ValueError if it is none."""
+        return cls(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None})
+
+    def model_dump(self, *, mode: Literal["json"] = "json") -> dict[str, Any]:  # noqa: ARG002 - as a `Record` has it
+        """The record as a JSON object."""
+        return {
+            "source_path": self.source_path,
+            "url": self.url,
+            "bytes": self.bytes,
+            "version": self.version,
+            "sha256": self.sha256,
+            "reason": self.reason and self.reason.value,
+        }
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The record with other values in some fields."""
+        return replace(self, **update)
 
 
 class PixelFormat(Record):

@@ -23,10 +23,10 @@ from oncurate.errors import Rejection
 from oncurate.plan import plan_series
 from oncurate.provider import read
 from oncurate.reasons import Reason
-from oncurate.records import Companion, Instance
-from oncurate.sources import Listed, Places, PullSettings, Selection, Source, source_of, taking
+from oncurate.records import Companion, Instance, SourceObject
+from oncurate.sources import Listed, Places, PullSettings, Selection, Source, dicomdir, source_of, taking
 from oncurate.sources.interface import Describing
-from oncurate.sources.pace import wait_for_window
+from oncurate.sources.pace import wait_for_window, while_open
 from oncurate.sources.selection import HEAD_BYTES, Wanted, peek
 from oncurate.store import Store
 from tasks.index import PixelDigests, header_row, inconsistent, patient_key, read_header, series_key
@@ -50,34 +50,57 @@ def inspect(of: str) -> dict[str, Any]:
         url, settings, selection = provider.source, provider.pull, provider.select
     wait_for_window(settings)
     with closing(source_of(url, settings, selection)) as source:
-        if source.url.startswith("file://"):
-            return _planned(source, settings, Wanted(selection))
-        return _peeked(source, Wanted(selection))
+        return look_into(source, settings, Wanted(selection))
 
 
-def _peeked(source: Source, wanted: Wanted) -> dict[str, Any]:
+def look_into(source: Source, settings: PullSettings, wanted: Wanted) -> dict[str, Any]:
+    """What `inspect` says of a source that is open."""
+    if source.url.startswith("file://"):
+        return _planned(source, settings, wanted)
+    return _peeked(source, settings, wanted)
+
+
+def _peeked(source: Source, settings: PullSettings, wanted: Wanted) -> dict[str, Any]:
     """What would come from a server, by the first bytes of each file."""
     reasons: Counter[Reason] = Counter()
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     files = size = 0
-    entries = source.entries()
+    media: list[str] = []
+    entries = while_open(source.entries(), settings)
     with ThreadPoolExecutor(source.connections) as pool:
         while batch := list(islice(entries, _PEEKS)):
             for listed, found in zip(batch, pool.map(lambda item: _modality(source, item, wanted), batch), strict=True):
                 files, size = files + 1, size + (listed.bytes or 0)
+                if listed.reason is None and dicomdir.is_directory(listed.source_path):
+                    media += _on_medium(source, listed)
                 if isinstance(found, Reason):
                     reasons[found] += 1
                 else:
                     rows[found]["files"] += 1
                     rows[found]["bytes"] += listed.bytes or 0
+    if media:  # the listing is read again, as it may be too long to be held
+        beside = ((item.source_path, item.reason) for item in while_open(source.entries(), settings))
+        reasons[Reason.MISSING_ON_MEDIUM] += len(dicomdir.missing(media, beside))
+        files += reasons[Reason.MISSING_ON_MEDIUM]
     unknown = dict.fromkeys(("series", "volumes", "planar", "cines"))
     return {
         "files": files,
         "bytes": size,
         "patients": None,
         "modalities": [{"modality": m, **unknown, **rows[m]} for m in sorted(rows)],
-        "reasons": {r.value: n for r, n in sorted(reasons.items())},
+        "reasons": {r.value: n for r, n in sorted(reasons.items()) if n},
     }
+
+
+def _on_medium(source: Source, listed: Listed) -> list[str]:
+    """What a DICOMDIR on a server lists; nothing where it cannot be read, which its own row says."""
+    if (listed.bytes or 0) > dicomdir.MAX_BYTES:
+        return []
+    try:
+        with closing(source.open(listed)) as stream:
+            return dicomdir.listed_files(listed.source_path, taking.read_all(stream, dicomdir.MAX_BYTES))
+    except (Rejection, OSError):
+        return []
 
 
 def _modality(source: Source, listed: Listed, wanted: Wanted) -> str | Reason:
@@ -100,10 +123,14 @@ def _modality(source: Source, listed: Listed, wanted: Wanted) -> str | Reason:
     return (elements.text(ds, "Modality") or UNKNOWN) if wanted.wants(head) else Reason.NOT_SELECTED
 
 
-def _items(source: Source, settings: PullSettings, wanted: Wanted, zone: Store) -> Iterator[Any]:
+def _items(source: Source, settings: PullSettings, wanted: Wanted, zone: Store) -> Iterator[SourceObject]:
+    """Every row of a local archive, and then those of what its media lack."""
     places = Places(zone, zone.child("partial"), settings.limits, wanted)
+    found: list[SourceObject] = []
     for rows in taking.take_all(source.entries(), source, places):
+        found += rows
         yield from rows
+    yield from dicomdir.missing_objects(found)
 
 
 def _planned(source: Source, settings: PullSettings, wanted: Wanted) -> dict[str, Any]:

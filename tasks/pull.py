@@ -6,28 +6,31 @@ belong here: how a kind of source is read (`oncurate.sources`).
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-from oncurate import sources, tables
+from oncurate import objects_table, sources
 from oncurate.provider import Provider
 from oncurate.reasons import Reason, State
-from oncurate.recipe import content_name, digest
+from oncurate.recipe import canonical_json, content_name
 from oncurate.records import SourceObject
 from oncurate.source_paths import INSIDE
 from oncurate.sources import Listed, Memory, Places, taking
+from oncurate.sources.dicomdir import missing_objects
 from oncurate.sources.interface import Expecting
-from oncurate.sources.pace import check_window
+from oncurate.sources.pace import check_window, while_open
 from oncurate.sources.selection import HEAD_BYTES, Wanted
-from oncurate.store import read_url
+from oncurate.store import Store, read_url
 from tasks import zone
 from tasks.guard import stage_task
+from tasks.pulling import JOURNAL, STAGE, journal_key
 from tasks.zone import Part, Rows
 
-STAGE = "pull"
 SELECTION = "pull/selection"
 """Key of the digest of the selection that the objects table was made with."""
 FILES_A_BATCH = 2_000
@@ -38,8 +41,6 @@ JOURNAL_S = 20.0
 JOURNAL_BYTES = 256 << 20
 """What a batch has taken is written down after this time, or this many bytes: what a kill costs at most."""
 
-_JOURNAL = f"parts/{STAGE}"
-
 
 @dataclass
 class Survey:
@@ -47,7 +48,6 @@ class Survey:
 
     kept: list[SourceObject] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
-    weights: list[int] = field(default_factory=list)  # bytes of each batch; 0 where the source does not say
     files: int = 0
     bytes: int = 0
     new: int = 0
@@ -56,18 +56,26 @@ class Survey:
 
 
 def known_objects(provider: Provider) -> list[SourceObject]:
-    """What the last pull found, finished or killed, as far as it still lies where it lay; empty before the first."""
+    """What the last pull took, finished or killed, as far as it still lies where it lay; empty before the first.
+
+    What a medium lacks is left out: it was never taken, and is told anew of what is there (`with_missing`).
+    """
     work = zone.work(provider)
-    try:
-        rows = tables.from_parquet(work.read(zone.OBJECTS))
-    except FileNotFoundError:
-        rows = []
-    journal = [row for key in _journal_keys(provider) for row in zone.unpack(work.read(key), Rows).rows]
-    newer = {_outermost(row["source_path"]) for row in journal}
-    rows = [row for row in rows if _outermost(row["source_path"]) not in newer] + journal
-    found = [SourceObject(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None}) for row in rows]
+    rows = (row for key in _journal_keys(provider) for row in zone.unpack(work.read(key), Rows).rows)
+    journal = {row["source_path"]: SourceObject.model_validate(row) for row in rows}
+    newer = {_outermost(path) for path in journal}
+    older = (item for item in _finished(work) if _outermost(item.source_path) not in newer)
     places = (provider.source, zone.source_zone(provider).url)
-    return [item for item in found if not item.url or item.url.startswith(places)]
+    return [
+        item
+        for item in chain(older, journal.values())
+        if item.reason is not Reason.MISSING_ON_MEDIUM and (not item.url or item.url.startswith(places))
+    ]
+
+
+def with_missing(objects: Sequence[SourceObject]) -> list[SourceObject]:
+    """All rows of the source, and a row for each file that a DICOMDIR among them lists and that is not there."""
+    return [*objects, *missing_objects(objects)]
 
 
 def survey(provider: Provider, workers: int = 1) -> Survey:
@@ -78,7 +86,7 @@ def survey(provider: Provider, workers: int = 1) -> Survey:
     with closing(open_source(provider)) as source:
         memory.tell(source)
         held: list[Listed] = []
-        for group in _grouped(_missing(found, memory, source.entries())):
+        for group in _grouped(_to_take(found, memory, while_open(source.entries(), provider.pull))):
             held += group
             if len(held) >= HELD:
                 _cut(provider, found, held, workers, is_last=False)
@@ -94,11 +102,16 @@ def open_source(provider: Provider, workers: int = 1) -> sources.Source:
 
 def inputs_digest(objects: Iterable[SourceObject]) -> str:
     """Digest of what the archive holds: paths and contents. Equal digests mean nothing new."""
-    return digest(sorted([o.source_path, o.sha256, o.reason.value if o.reason else ""] for o in objects))
+    found = hashlib.sha256(b"[")
+    for number, one in enumerate(sorted(objects, key=lambda o: (o.source_path, o.sha256, o.reason or ""))):
+        found.update(b"," if number else b"")
+        found.update(canonical_json([one.source_path, one.sha256, one.reason or ""]))
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def unchanged(provider: Provider) -> tuple[bool, str]:
-    """Whether the source lists exactly what the last run took, and the digest of that."""
+    """Whether the source lists exactly what the last run took, and if so the digest of that."""
     known = known_objects(provider)
     if not known or _still_wanted(provider, known) != known:
         return False, ""
@@ -106,16 +119,16 @@ def unchanged(provider: Provider) -> tuple[bool, str]:
     with closing(open_source(provider)) as source:
         memory.tell(source)
         kept = 0
-        for listed in source.entries():
+        for listed in while_open(source.entries(), provider.pull):
             rows = memory.rows(listed)
             if not rows:
-                return False, inputs_digest(known)
+                return False, ""
             kept += len(rows)
-    return kept == len(known), inputs_digest(known)
+    return (True, inputs_digest(with_missing(known))) if kept == len(known) else (False, "")
 
 
-def write_batches(provider: Provider, listed: Sequence[Listed], count: int, workers: int = 1) -> list[tuple[str, int]]:
-    """Write the listed files as `count` batches of about equal size; returns key and bytes of each."""
+def write_batches(provider: Provider, listed: Sequence[Listed], count: int, workers: int = 1) -> list[str]:
+    """Write the listed files as `count` batches of about equal size; returns the key of each."""
     groups: dict[str, list[Listed]] = {}
     for number, item in enumerate(listed):
         groups.setdefault(item.group or f"\n{number}", []).append(item)
@@ -126,7 +139,7 @@ def write_batches(provider: Provider, listed: Sequence[Listed], count: int, work
         value = [[i.source_path, i.url, i.bytes, i.version, i.reason, i.group] for i in items]
         key = f"batches/{STAGE}/{content_name(value)}.json.gz"
         zone.work(provider).write(key, zone.pack({"workers": workers, "items": value}))
-        keys.append((key, sum(i.bytes or 0 for i in items)))
+        keys.append(key)
     return keys
 
 
@@ -170,17 +183,21 @@ def places(provider: Provider) -> Places:
 
 def write_objects(provider: Provider, objects: Iterable[SourceObject]) -> None:
     """Write the objects table of this run, the memory of the next pull, which makes the journal superfluous."""
-    rows = [o.model_dump(mode="json") for o in sorted(objects, key=lambda o: o.source_path)]
     work = zone.work(provider)
-    work.write(zone.OBJECTS, tables.to_parquet("objects", rows))
+    work.write(zone.OBJECTS, objects_table.to_parquet(sorted(objects, key=lambda o: o.source_path)))
     work.write(SELECTION, Wanted(provider.select).digest.encode())
-    for folder in (_JOURNAL, f"batches/{STAGE}"):
+    for folder in (JOURNAL, f"batches/{STAGE}"):
         for key in list(work.list(folder)):
             work.delete(key)
 
 
-def account(survey: Survey, taken: Sequence[SourceObject], seconds: float) -> list[dict[str, Any]]:
-    """What an operator sees of the source: counts, bytes and rate; no name, path or id."""
+def account(
+    survey: Survey, taken: Sequence[SourceObject], objects: Sequence[SourceObject], seconds: float
+) -> list[dict[str, Any]]:
+    """What an operator sees of the source: counts, bytes and rate; no name, path or id.
+
+    `objects` are all rows (`with_missing`), `taken` those of this pull, which took `seconds`.
+    """
     own = [row for row in taken if INSIDE not in row.source_path]
     refused = [row for row in taken if row.reason is not None and row.reason.state is State.QUARANTINED]
     size = sum(row.bytes for row in own)
@@ -190,10 +207,11 @@ def account(survey: Survey, taken: Sequence[SourceObject], seconds: float) -> li
         {"what": "fetched", "files": len(own), "MB": round(size / 1e6, 1), "MB/s": round(size / 1e6 / seconds, 1)},
         {"what": "refused (members of archives counted)", "files": len(refused), "MB": None},
         {"what": "vanished since the earlier pull", "files": survey.vanished, "MB": None},
+        {"what": "missing on a medium", "files": len(objects) - len(survey.kept) - len(taken), "MB": None},
     ]
 
 
-def _missing(found: Survey, memory: Memory, entries: Iterable[Listed]) -> Iterator[Listed]:
+def _to_take(found: Survey, memory: Memory, entries: Iterable[Listed]) -> Iterator[Listed]:
     for item in entries:
         found.files += 1
         found.bytes += item.bytes or 0
@@ -222,9 +240,7 @@ def _cut(provider: Provider, found: Survey, held: list[Listed], workers: int, *,
     by_work = max(-(-len(held) // FILES_A_BATCH), -(-sum(i.bytes or 0 for i in held) // BYTES_A_BATCH))
     count = max(by_work, workers) if is_last and not found.batches else by_work
     if held:
-        for key, size in write_batches(provider, held, min(len(held), count), workers):
-            found.batches.append(key)
-            found.weights.append(size)
+        found.batches += write_batches(provider, held, min(len(held), count), workers)
     held.clear()
 
 
@@ -249,7 +265,7 @@ def _reselected(row: SourceObject, wanted: Wanted) -> SourceObject:
 def _journalled(provider: Provider, part: Part, rows: Iterable[list[SourceObject]]) -> Iterator[list[dict[str, Any]]]:
     """The rows of files, written down piece by piece."""
     piece: list[dict[str, Any]] = []
-    since, size, is_whole = time.monotonic(), 0, False
+    since, size = time.monotonic(), 0
     try:
         for found in rows:
             piece += [row.model_dump(mode="json") for row in found]
@@ -258,31 +274,37 @@ def _journalled(provider: Provider, part: Part, rows: Iterable[list[SourceObject
                 _write_down(provider, part, piece)
                 yield piece
                 piece, since, size = [], time.monotonic(), 0
-        is_whole = True
     finally:
-        if not is_whole:
-            _write_down(provider, part, piece)
+        _write_down(provider, part, piece)
     yield piece
 
 
 def _write_down(provider: Provider, part: Part, piece: list[dict[str, Any]]) -> None:
     if piece:
-        name = content_name([row["source_path"] for row in piece])
-        zone.work(provider).write(f"{_JOURNAL}/{part.name}-{name}.rows.json.gz", zone.pack(Rows(rows=tuple(piece))))
+        zone.work(provider).write(journal_key(part.name, piece), zone.pack(Rows(rows=tuple(piece))))
 
 
 def _written(provider: Provider, part: Part) -> Iterator[dict[str, Any]]:
     """Rows that a try of this batch wrote down, apart from those that may heal."""
     work = zone.work(provider)
     for key in _journal_keys(provider):
-        if key.startswith(f"{_JOURNAL}/{part.name}-"):
+        if key.startswith(f"{JOURNAL}/{part.name}-"):
             rows = zone.unpack(work.read(key), Rows).rows
             bad = {_outermost(row["source_path"]) for row in rows if row["reason"] in taking.RETRIED}
             yield from (row for row in rows if _outermost(row["source_path"]) not in bad)
 
 
 def _journal_keys(provider: Provider) -> list[str]:
-    return [key for key in zone.work(provider).list(_JOURNAL) if key.endswith(".rows.json.gz")]
+    return [key for key in zone.work(provider).list(JOURNAL) if key.endswith(".rows.json.gz")]
+
+
+def _finished(work: Store) -> Iterator[SourceObject]:
+    """What the last pull that ended found."""
+    try:
+        table = work.read(zone.OBJECTS)
+    except FileNotFoundError:
+        return
+    yield from objects_table.from_parquet(table)
 
 
 def _outermost(source_path: str) -> str:

@@ -35,8 +35,13 @@ class Pacs:
     callers: list[str] = field(default_factory=list)
     offers_get: bool = True
     leaves_out: list[set[str]] = field(default_factory=list)  # SOP Instance UIDs that one retrieve does not send, each
-    never_sends: set[str] = field(default_factory=set)
+    never_sends: set[str] = field(default_factory=set)  # and says nothing of it
+    fails: set[str] = field(default_factory=set)  # cannot be sent, and the last answer says so
+    chokes_on: set[str] = field(default_factory=set)  # ends a retrieve of any of them as "unable to process"
+    retrieve_statuses: list[int] = field(default_factory=list)  # answered to a C-GET or C-MOVE instead, one each
     find_statuses: list[int] = field(default_factory=list)  # answered to a C-FIND instead, one each
+    cannot_list: set[str] = field(default_factory=set)  # series whose instances C-FIND fails to list
+    lists_uids_only: bool = False  # of those, after all
     aborts: int = 0  # retrieves that end in an abort
     hides_classes: bool = False  # from C-FIND
     move_port: int = 0
@@ -89,6 +94,10 @@ def _find(event: Any, pacs: Pacs) -> Iterator[tuple[int, Dataset | None]]:
     if pacs.find_statuses and (status := pacs.find_statuses.pop(0)):
         yield status, None
         return
+    cannot = asked.QueryRetrieveLevel == "IMAGE" and asked.SeriesInstanceUID in pacs.cannot_list
+    if cannot and ("SOPClassUID" in asked or not pacs.lists_uids_only):
+        yield 0xC001, None
+        return
     rows: dict[str, Dataset] = {}
     for ds in pacs.objects.values():
         if all(not asked.get(key) or asked.get(key) == ds.get(key) for key in _KEYS.values()):
@@ -111,10 +120,19 @@ def _sent(event: Any, pacs: Pacs) -> Iterator[tuple[int, Dataset | None]]:
         pacs.aborts -= 1
         event.assoc.abort()
         return
-    chosen = [pacs.objects[uid] for uid in sorted(wanted & pacs.objects.keys()) if uid not in held_back]
-    yield len(chosen)  # type: ignore[misc]
+    found_here = sorted(wanted & pacs.objects.keys())
+    chosen = [pacs.objects[uid] for uid in found_here if uid not in held_back | pacs.fails]
+    failed = [uid for uid in found_here if uid in pacs.fails]
+    yield len(chosen) + len(failed)  # type: ignore[misc]
+    if pacs.retrieve_statuses or pacs.chokes_on & set(found_here):
+        yield pacs.retrieve_statuses.pop(0) if pacs.retrieve_statuses else 0xC000, None
+        return
     for ds in chosen:
         yield 0xFF00, ds
+    if failed:
+        told = Dataset()
+        told.FailedSOPInstanceUIDList = failed
+        yield (0xB000 if chosen else 0xA702), told
 
 
 def _get(event: Any, pacs: Pacs) -> Iterator[Any]:

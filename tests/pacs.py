@@ -18,12 +18,17 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydicom import dcmread
+from pydicom.misc import is_dicom
 
 from flows.s3server import free_ports
 from tests.services import REQUIRE
+
+if TYPE_CHECKING:
+    from tests.certificates import Certificates  # which imports `missing` from here
 
 CALLED, CALLING = "ARCHIVE", "ONCURATE"
 USER_ENV, PASSWORD_ENV = "PACS_TEST_USER", "PACS_TEST_PASSWORD"
@@ -43,8 +48,8 @@ def tool(name: str) -> str:
 class Orthanc:
     """A running server. `web` and `dimse` are the URLs of the two sources."""
 
-    def __init__(self, folder: Path, *, allows_get: bool = True) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, allows_get: bool = True, tls: Certificates | None = None) -> None:
+        self.folder, self._tls = folder, tls
         self.http_port, self.dicom_port, self.move_port = free_ports(3)
         self.user, self._password = "made", secrets.token_hex(16)
         self._allows_get = allows_get
@@ -94,6 +99,20 @@ class Orthanc:
             self._process.wait()
             self._process = None
 
+    @contextmanager
+    def only_move(self) -> Iterator[None]:
+        """Started anew without C-GET, and with it again at the end."""
+        self._restart(allows_get=False)
+        try:
+            yield
+        finally:
+            self._restart(allows_get=True)
+
+    def _restart(self, *, allows_get: bool) -> None:
+        self.stop()
+        self._allows_get = allows_get
+        self.start()
+
     def put(self, files: Iterable[bytes]) -> list[str]:
         """Store DICOM files, byte for byte; the server's own name of each."""
         return [self.ask("/instances", "POST", data)["ID"] for data in files]
@@ -106,6 +125,13 @@ class Orthanc:
         """Delete instances by the server's own names."""
         for name in names:
             self.ask(f"/instances/{name}", "DELETE")
+
+    def lose(self, sop_instance: str) -> None:
+        """Delete the file of an instance behind the server's back; it goes on listing it."""
+        for path in (path for path in (self.folder / "db").rglob("*") if path.is_file()):
+            if is_dicom(path) and str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) == sop_instance:
+                path.unlink()
+        self._restart(allows_get=self._allows_get)  # it has recent files in memory
 
     def clear(self) -> None:
         """Delete everything."""
@@ -148,16 +174,30 @@ class Orthanc:
                     "AllowGet": self._allows_get,
                     "AllowMove": True,
                     "AllowStore": True,
+                    "UseDicomTls": self._tls is not None,
                 }
             },
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            **self._tls_config(),
+        }
+
+    def _tls_config(self) -> dict[str, Any]:
+        """TLS both ways: callers must show a certificate, and it shows its own where it sends."""
+        if self._tls is None:
+            return {}
+        return {
+            "DicomTlsEnabled": True,
+            "DicomTlsCertificate": str(self._tls.cert),
+            "DicomTlsPrivateKey": str(self._tls.key),
+            "DicomTlsTrustedCertificates": str(self._tls.ca),
+            "DicomTlsRemoteCertificateRequired": True,
         }
 
 
 @contextmanager
-def orthanc(folder: Path, *, allows_get: bool = True) -> Iterator[Orthanc]:
-    """A running, empty server."""
-    server = Orthanc(folder, allows_get=allows_get)
+def orthanc(folder: Path, *, allows_get: bool = True, tls: Certificates | None = None) -> Iterator[Orthanc]:
+    """A running, empty server; with `tls` its DIMSE port speaks nothing else, and neither does its C-MOVE."""
+    server = Orthanc(folder, allows_get=allows_get, tls=tls)
     server.start()
     try:
         yield server

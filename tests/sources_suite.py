@@ -20,10 +20,13 @@ from oncurate.forward import Forward
 from oncurate.reasons import Reason
 from oncurate.records import SourceObject
 from oncurate.sources import Memory, Places, Source, source_of, taking
+from oncurate.sources.dicomdir import missing_objects
 from oncurate.sources.interface import Listed
 from oncurate.sources.selection import Wanted
 from oncurate.sources.settings import PullSettings, Selection
 from oncurate.store import Store, read_url
+from tasks.inspect import look_into
+from tests.media import directory
 from tests.phantoms import ct_series
 from tests.unit.test_archives import tarred, zipped
 
@@ -192,6 +195,28 @@ class SourceSuite:
         }
         stored = list(places_in(tmp_path / "other").zone.list())
         assert len(stored) == (0 if archive.url.startswith("file://") else 1)  # notes.txt
+
+    def test_what_a_medium_lists_and_lacks_is_told(self, archive: Archive, tmp_path: Path) -> None:
+        listed = directory([["IMAGES", "I001"], ["IMAGES2", "I002"], ["IMAGES", "I003"], "I004"])
+        there = {"DICOMDIR": listed, "IMAGES/I001": b"1", "images2/i002": b"2", "extra": b"3"}
+        archive.put({f"disk/{name}": data for name, data in there.items()})
+        archive.put({"one.zip": zipped(there), "two.tar": tarred({"in.tar": tarred(there)})})
+        rows = taken(archive, places_in(tmp_path))
+        lacking = missing_objects(list(rows.values()))
+        assert [row.source_path for row in lacking] == [
+            f"{medium}/{name}"
+            for medium in ("disk", "one.zip!", "two.tar!/in.tar!")
+            for name in ("I004", "IMAGES/I003")
+        ]
+        assert {row.reason for row in lacking} == {Reason.MISSING_ON_MEDIUM}
+        assert [path for path, row in rows.items() if path.endswith("DICOMDIR") and row.reason] == []
+
+    def test_a_look_at_a_medium_counts_what_it_lacks(self, archive: Archive) -> None:
+        archive.put({"disk/DICOMDIR": directory(["I1", "I2", "I3"]), "disk/I2": b"2", "I1": b"1"})
+        with opened(archive) as source:
+            found = look_into(source, archive.settings, Wanted(Selection()))
+        assert found["reasons"]["missing_on_medium"] == 2
+        assert found["files"] == 5
 
     def test_a_source_that_is_not_there_says_so(self, archive: Archive) -> None:
         archive.put({"a": b"1"})

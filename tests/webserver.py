@@ -6,6 +6,7 @@ Belongs here: serving bytes from memory, and misbehaving. Does not belong here: 
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,11 +34,13 @@ class Web:
 
 
 @contextmanager
-def web_server() -> Iterator[Web]:
-    """A running server; its `url` ends in a slash."""
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
+    """A running server, over TLS with the context; its `url` ends in a slash."""
     web = Web()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": web}))
-    web.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    if tls is not None:  # the handshake is the handler's thread's, so that one caller does not block others
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    web.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -16,8 +16,9 @@ from oncurate.records import SourceObject
 from oncurate.source_paths import INSIDE
 from oncurate.sources import taking
 from oncurate.sources.interface import Listed, Remembering, Source, source_of
+from oncurate.sources.keeping import OBJECTS
 from oncurate.sources.settings import PullSettings, Selection
-from oncurate.sources.taking import OBJECTS, RETRIED, Places
+from oncurate.sources.taking import RETRIED, Places
 from oncurate.store import Store
 
 __all__ = ["OBJECTS", "Listed", "Memory", "Places", "PullSettings", "Selection", "Source", "list_objects", "pull"]

@@ -14,8 +14,8 @@ import os
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -23,10 +23,11 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from oncurate.errors import Rejection, StoreUnreachable, UsageError
 from oncurate.kinds import CROSS_SECTIONAL, PROJECTION
 from oncurate.reasons import Reason
+from oncurate.sources.dimse_asking import Attempts, Outcome
 from oncurate.sources.dimse_link import CONTEXTS_AT_MOST, Link, NotOffered, Peer, Wish
 from oncurate.sources.interface import Listed
 from oncurate.sources.pace import Again, Pace
-from oncurate.sources.pacs import Level, QuerySource, is_uid
+from oncurate.sources.pacs import KEY_OF, RETURNED, Level, QuerySource, is_uid
 from oncurate.sources.questions import Row
 from oncurate.sources.settings import PullSettings, Selection
 from oncurate.sources.storage import (
@@ -61,7 +62,7 @@ class DimseSource(QuerySource):
         self._link = Link(self._peer)
         self.pace = Pace(settings, self._peer.name)
         self._expected: dict[str, list[Listed]] = defaultdict(list)
-        self._fetched: dict[str, BinaryIO] = {}
+        self._fetched: dict[str, BinaryIO | None] = {}  # None: it was asked for and does not come
         self._offers_get = True
         self._lock = threading.Lock()
 
@@ -91,12 +92,25 @@ class DimseSource(QuerySource):
         with self._lock:
             self._link.close()
             for file in self._fetched.values():
-                file.close()
+                if file is not None:
+                    file.close()
             self._fetched.clear()
 
     def find(self, level: Level, match: Mapping[str, str], expected: int | None = None) -> Iterator[Row]:  # noqa: ARG002
-        """The rows of a query; C-FIND has no pages."""
-        return iter(self.pace.ask(lambda: self._link.find(level, match)))
+        """The rows of a query; C-FIND has no pages.
+
+        Where a PACS cannot list the instances of a series, it is asked for their UIDs alone: of most other attributes
+        some read every file, and fail where one is lost.
+        """
+        try:
+            return self._rows(level, match, RETURNED[level])
+        except StoreUnreachable:
+            if level != "IMAGE":
+                raise
+            return self._rows(level, match, (KEY_OF[level],))
+
+    def _rows(self, level: Level, match: Mapping[str, str], keywords: Sequence[str]) -> Iterator[Row]:
+        return iter(self.pace.ask(lambda: self._link.find(level, match, keywords)))
 
     def url_of(self, study: str, series: str, row: Row) -> str:
         """The URL of one instance, with its SOP class where the PACS says it."""
@@ -117,6 +131,7 @@ class DimseSource(QuerySource):
     def _fetch(self, items: list[Listed]) -> None:
         study, series, _ = _uids(items[0])
         missing = {_uids(item)[2]: item for item in items}
+        no_room: list[OSError] = []
 
         def keep(received: Received) -> int:
             item = missing.get(received.sop_instance)
@@ -125,37 +140,35 @@ class DimseSource(QuerySource):
             self.pace.spend(len(received.data_set))
             try:
                 self._fetched[item.source_path] = _file_of(received)
-            except OSError:
+            except OSError as error:
+                no_room.append(error)
                 return NO_ROOM
             del missing[received.sop_instance]
             return STORED
 
-        def once(send: Callable[[Wish], None]) -> None:
-            if missing:
-                send(Wish(study, series, sorted(missing)))
-            if missing:
-                raise Again("does not send all of a series", cut=True)
+        def wish(uids: Sequence[str]) -> Wish:
+            return Wish(study, series, uids)
 
-        self._try_get(once, missing, keep)
+        self._try_get(wish, missing, keep)
         if missing and self._move_to is not None:
-            self._try_move(once, keep, self._move_to)
+            self._try_move(wish, missing, keep, self._move_to)
+        if missing and no_room:
+            raise no_room[0]
+        self._fetched.update({item.source_path: None for item in missing.values()})
 
-    def _try_get(self, once: Callable[[Callable[[Wish], None]], None], missing: dict[str, Listed], keep: Keep) -> None:
-        def send(wish: Wish) -> None:
-            for classes in _portions(_classes(missing.values())):
-                try:
-                    if missing:
-                        self._link.get(Wish(wish.study, wish.series, sorted(missing)), classes, keep)
-                except Again as failed:
-                    if not failed.cut:  # else the other classes may still come; `once` sees what is missing
-                        raise
+    def _try_get(self, wish: Callable[[Sequence[str]], Wish], missing: dict[str, Listed], keep: Keep) -> None:
+        def send(uids: Sequence[str]) -> Outcome:
+            outcomes = [Outcome.DONE]
+            for classes in _portions(_classes(missing[uid] for uid in uids)):
+                left = [uid for uid in uids if uid in missing]
+                if left:
+                    outcomes.append(self._link.get(wish(left), classes, keep))
+            return min(outcomes)
 
         if not self._offers_get:
             return
         try:
-            self.pace.ask(lambda: once(send))
-        except Rejection:
-            return
+            self._insist(missing, send, has_other_way=self._move_to is not None)
         except NotOffered:
             if self._move_to is None:
                 raise StoreUnreachable(
@@ -163,18 +176,26 @@ class DimseSource(QuerySource):
                 ) from None
             self._offers_get = False
 
-    def _try_move(self, once: Callable[[Callable[[Wish], None]], None], keep: Keep, to: tuple[str, int]) -> None:
+    def _try_move(
+        self, wish: Callable[[Sequence[str]], Wish], missing: dict[str, Listed], keep: Keep, to: tuple[str, int]
+    ) -> None:
         title, port = to
         with _turn(port):
             receiver = self._receiver(title, port, keep)
             try:
-                self.pace.ask(lambda: once(lambda wish: self._link.move(wish, title)))
-            except Rejection:
-                return
+                self._insist(missing, lambda uids: self._link.move(wish(uids), title))
             except NotOffered:
                 raise StoreUnreachable(f"{self._peer.name} offers neither C-GET nor C-MOVE") from None
             finally:
                 receiver.close(grace_s=1.0)
+
+    def _insist(
+        self, missing: Collection[str], send: Callable[[Sequence[str]], Outcome], *, has_other_way: bool = False
+    ) -> None:
+        """Have what is missing sent, as far as it can be."""
+        attempts = Attempts(missing, send, self.pace, self._settings.retries.total_s, has_other_way=has_other_way)
+        with suppress(Rejection):
+            self.pace.ask(attempts)
 
     def _receiver(self, title: str, port: int, keep: Keep) -> Receiver:
         settings = self._settings

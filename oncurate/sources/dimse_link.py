@@ -26,8 +26,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at impo
 
 from oncurate.elements import values
 from oncurate.errors import StoreUnreachable
+from oncurate.sources.dimse_asking import Outcome
 from oncurate.sources.pace import Again
-from oncurate.sources.pacs import RETURNED, Level
+from oncurate.sources.pacs import Level
 from oncurate.sources.questions import Row
 from oncurate.sources.storage import AT_ONCE, Keep, contexts_of, entity, handler
 
@@ -36,6 +37,8 @@ CONTEXTS_AT_MOST = 128
 
 _PENDING = (0xFF00, 0xFF01)
 _TOO_MANY = 0xA700
+_SOME_FAILED = 0xB000
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _UNKNOWN_DESTINATION = 0xA801
 _REFUSED_FOR_GOOD = 1  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4); 2 is transient
 _WHO = {
@@ -106,11 +109,11 @@ class Link:
         if status != 0:
             raise Again(f"answers C-ECHO with status 0x{status:04X}")
 
-    def find(self, level: Level, match: Mapping[str, str]) -> list[Row]:
-        """C-FIND: the rows of a level. The association stays open for the next question."""
+    def find(self, level: Level, match: Mapping[str, str], keywords: Sequence[str]) -> list[Row]:
+        """C-FIND: the rows of a level, with `keywords`. The association stays open for the next question."""
         identifier = Dataset()
         identifier.QueryRetrieveLevel = level
-        for keyword in RETURNED[level]:
+        for keyword in keywords:
             setattr(identifier, keyword, None)
         for keyword, value in match.items():
             setattr(identifier, keyword, value)
@@ -127,10 +130,10 @@ class Link:
                 raise Again(f"answers C-FIND with status 0x{code:04X}")
             if found is None:
                 raise Again("answers C-FIND with something that cannot be read")
-            rows.append(_row(found, RETURNED[level]))
+            rows.append(_row(found, keywords))
         raise Again("breaks off its answers")
 
-    def get(self, wish: Wish, sop_classes: Collection[str], keep: Keep) -> None:
+    def get(self, wish: Wish, sop_classes: Collection[str], keep: Keep) -> Outcome:
         """C-GET on one association: at most `CONTEXTS_AT_MOST` - 1 contexts, so few classes. `NotOffered`."""
         model = StudyRootQueryRetrieveInformationModelGet
         contexts = [build_context(model), *contexts_of(sop_classes)]
@@ -138,13 +141,16 @@ class Link:
         with self._associated(contexts, None, roles, [handler(keep)]) as association:
             if not any(cx.abstract_syntax == model for cx in association.accepted_contexts):
                 raise NotOffered
-            self._drain(association.send_c_get(wish.identifier(), model), "C-GET")
+            return self._drain(association.send_c_get(wish.identifier(), model), Outcome.UNEXPLAINED)
 
-    def move(self, wish: Wish, destination: str) -> None:
-        """C-MOVE to a title that the PACS knows as ours; what comes goes to our receiver. `NotOffered`."""
+    def move(self, wish: Wish, destination: str) -> Outcome:
+        """C-MOVE to a title that the PACS knows as ours; what comes goes to our receiver. `NotOffered`.
+
+        Objects come by associations of their own: after success some may still be on their way.
+        """
         model = StudyRootQueryRetrieveInformationModelMove
         with self._associated([build_context(model)], None) as association:
-            self._drain(association.send_c_move(wish.identifier(), destination, model), "C-MOVE")
+            return self._drain(association.send_c_move(wish.identifier(), destination, model), Outcome.LATER)
 
     def close(self) -> None:
         """End the association that is open for questions."""
@@ -152,17 +158,14 @@ class Link:
             self._finding.release()
         self._finding = None
 
-    def _drain(self, answers: Iterator[tuple[Dataset, Dataset | None]], what: str) -> None:
+    def _drain(self, answers: Iterator[tuple[Dataset, Dataset | None]], after_success: Outcome) -> Outcome:
         """Read the answers to the last one. What failed is seen by what did not arrive."""
-        code = -1
-        for status, _ in answers:
-            code = _status(status)
+        code, identifier = -1, None
+        for status, found in answers:
+            code, identifier = _status(status), found
         if code == _UNKNOWN_DESTINATION:
             raise StoreUnreachable(f"{self.peer.name} does not know the C-MOVE destination: have it added there")
-        if code in _PENDING or code < 0:
-            raise Again("breaks off its answers", cut=True)
-        if code not in (0x0000, 0xB000):
-            raise Again(f"answers {what} with status 0x{code:04X}", cut=True)
+        return after_success if code == 0 else _outcome(code, identifier)
 
     def _finder(self) -> Association:
         if self._finding is None or not self._finding.is_established:
@@ -225,6 +228,22 @@ def _status(status: Dataset | None) -> int:
     """The status of an answer; -1 where the association broke."""
     code = status.get("Status") if status else None
     return code if isinstance(code, int) else -1
+
+
+def _outcome(code: int, identifier: Dataset | None) -> Outcome:
+    """What the last answer to a retrieve says where it is not success (DICOM PS3.4 C.4.2.1.5, C.4.3.1.4).
+
+    A PACS that is out of resources (0xA702) and names objects has tried them. Counts do not tell that: some servers
+    count what they never tried as failed.
+    """
+    if code < 0 or code in _PENDING:
+        return Outcome.LATER
+    if code == _SOME_FAILED:
+        return Outcome.DONE
+    if code in _OUT_OF_RESOURCES:
+        has_names = identifier is not None and any(values(identifier, "FailedSOPInstanceUIDList"))
+        return Outcome.DONE if has_names else Outcome.LATER
+    return Outcome.UNEXPLAINED
 
 
 def _row(found: Dataset, keywords: Sequence[str]) -> Row:

@@ -1,7 +1,6 @@
 """A local folder or file as a source, read in place.
 
-Belongs here: walking it, refusing links, reporting what a DICOMDIR lists and the medium lacks. Does not belong here:
-copying, as nothing local is copied.
+Belongs here: walking it, refusing links. Does not belong here: copying, as nothing local is copied.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
 from oncurate.errors import StoreUnreachable, UsageError
 from oncurate.reasons import Reason
 from oncurate.source_paths import clean, folder_prefix, unique
-from oncurate.sources import dicomdir
 from oncurate.sources.interface import Listed
 from oncurate.sources.settings import PullSettings, Selection
 from oncurate.store_local import PARTIAL, path_of
@@ -39,7 +36,7 @@ class FolderSource:
         self.url = self._root.as_uri()
 
     def entries(self) -> Iterator[Listed]:
-        """The files by name, folder by folder; what a DICOMDIR lists and is not there follows its folder's files."""
+        """The files by name, folder by folder."""
         root = self._root
         try:
             status = os.stat(root)
@@ -82,17 +79,8 @@ def _walk(folder: str, prefix: str) -> Iterator[Listed]:
             continue
         if stat.S_ISREG(status.st_mode):
             yield _listed(name, entry.path, status)
-            if entry.name.upper() == dicomdir.NAME:
-                yield from _missing(entry.path, name)
         else:
             yield Listed(name, "", 0, f"{status.st_mtime_ns}", Reason.UNSAFE_MEMBER)
-
-
-def _missing(path: str, name: str) -> Iterator[Listed]:
-    folder = name[: -len(dicomdir.NAME)]
-    taken: set[str] = set()
-    for lacking in dicomdir.missing(Path(path)):
-        yield Listed(folder + unique(clean(lacking), taken), "", 0, "missing", Reason.MISSING_ON_MEDIUM)
 
 
 def _children(folder: str, prefix: str) -> Iterator[tuple[os.DirEntry[str], str]]:

@@ -7,9 +7,10 @@ here: which answers of which server mean "later" (each source says so by raising
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ from oncurate.reasons import Reason
 from oncurate.sources.settings import PullSettings, Retries
 
 T = TypeVar("T")
+
+LOOK_S = 1.0
+"""How often a listing looks whether its time is over."""
 
 
 class Again(Exception):
@@ -112,9 +116,30 @@ def check_window(settings: PullSettings) -> None:
         )
 
 
-def wait_for_window(settings: PullSettings, tell: Callable[[str], None] = lambda _: None) -> None:
-    """Sleep until the source may be asked; `tell` gets one line for the operator before."""
+def while_open(items: Iterable[T], settings: PullSettings) -> Iterator[T]:
+    """The items that a source lists, for as long as it may be asked; then `WindowClosed`."""
+    looked = float("-inf")
+    for item in items:
+        if settings.only and time.monotonic() - looked >= LOOK_S:
+            check_window(settings)
+            looked = time.monotonic()
+        yield item
+
+
+def say(line: str) -> None:
+    """A line for whoever started this process."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def wait_for_window(settings: PullSettings, tell: Callable[[str], None] = say) -> None:
+    """Sleep until the source may be asked. Call it before anything is held that others wait for.
+
+    `tell` gets a line for the operator first, and again every hour: how long, and until when.
+    """
     windows = settings.windows()
-    while windows is not None and (wait := windows.opens_in(datetime.now(UTC))) > 0:
-        tell(f"pull waits {wait / 3600:.1f} h: the source may be asked at {settings.only} only")
+    while windows is not None and (wait := windows.opens_in(now := datetime.now(UTC))) > 0:
+        tell(
+            f"waiting {wait / 3600:.1f} h, until {windows.opens_at(now):%Y-%m-%d %H:%M} {windows.zone}:"
+            f" the source may be asked at {settings.only} only"
+        )
         time.sleep(min(wait, 3600.0))

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from oncurate.errors import StoreUnreachable
 from oncurate.reasons import Reason
 from oncurate.sources.interface import Listed
 from oncurate.sources.questions import Questions, Row
@@ -144,16 +145,15 @@ class QuerySource(ABC):
         found = self._known.get(group, [])
         if not found or count != len(found) or any(not version.startswith(f"{dating}-") for _, version in found):
             return None
-        study, _, series = group.partition("/")
-        return [
-            Listed(path, self.url_of(study, series, {"SOPInstanceUID": _instance_of(path)}), None, version, group=group)
-            for path, version in sorted(found)
-        ]
+        return list(self._as_known(group))
 
     def _of_series(self, group: str, dating: str, count: int | None) -> Iterator[Listed]:
         study, _, series = group.partition("/")
-        above = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
-        rows = {row.get("SOPInstanceUID", ""): row for row in self.find("IMAGE", above, count)}
+        rows = self._rows_of_series(study, series, count)
+        if rows is None:
+            yield from self._as_known(group)
+            yield _not_listed(group)
+            return
         for uid in sorted(rows):
             if not is_uid(uid):
                 yield _unnamed(f"{group}/instance", uid)
@@ -161,11 +161,26 @@ class QuerySource(ABC):
             version = f"{dating}-{digest_of(rows[uid], RETURNED['IMAGE'])}"
             yield Listed(f"{group}/{uid}{_SUFFIX}", self.url_of(study, series, rows[uid]), None, version, group=group)
         if count is not None and len(rows) < count:
-            yield Listed(f"{group}/not-listed", "", None, "", Reason.TRANSFER_INCOMPLETE, group)
+            yield _not_listed(group)
 
+    def _rows_of_series(self, study: str, series: str, count: int | None) -> dict[str, Row] | None:
+        """The rows by instance UID; None where the server answers other questions, but not this one.
 
-def _instance_of(path: str) -> str:
-    return path.rpartition("/")[2].removesuffix(_SUFFIX)
+        A server that reads files to answer fails at each series of which it has lost one.
+        """
+        above = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+        try:
+            return {row.get("SOPInstanceUID", ""): row for row in self.find("IMAGE", above, count)}
+        except StoreUnreachable:
+            list(self.find("STUDY", {"StudyInstanceUID": study}))  # raises where it is not about this series
+            return None
+
+    def _as_known(self, group: str) -> Iterator[Listed]:
+        """The instances of a series that the last pull has."""
+        study, _, series = group.partition("/")
+        for path, version in sorted(self._known.get(group, [])):
+            url = self.url_of(study, series, {"SOPInstanceUID": path.rpartition("/")[2].removesuffix(_SUFFIX)})
+            yield Listed(path, url, None, version, group=group)
 
 
 def _count(row: Row, level: Level) -> int | None:
@@ -177,6 +192,11 @@ def _count(row: Row, level: Level) -> int | None:
 def _unnamed(what: str, uid: str) -> Listed:
     """The row of a study, series or instance whose UID cannot stand in a path."""
     return Listed(f"{what}-{hashlib.sha256(uid.encode()).hexdigest()[:8]}", "", None, "", Reason.UNSAFE_MEMBER)
+
+
+def _not_listed(group: str) -> Listed:
+    """The row of what a server says that a series has, and does not list."""
+    return Listed(f"{group}/not-listed", "", None, "", Reason.TRANSFER_INCOMPLETE, group)
 
 
 def is_uid(text: str) -> bool:

@@ -24,6 +24,8 @@ class RemoteSource:
     """Base of the sources on servers: refuses credentials in the URL, holds the pool that fetches ranges."""
 
     selects = False
+    ranges_at_a_time: int | None = None
+    """Of a large file; None for as many as connections."""
 
     def __init__(self, url: str, settings: PullSettings, selection: Selection) -> None:  # noqa: ARG002
         parts = urlsplit(url)
@@ -35,7 +37,7 @@ class RemoteSource:
         self.settings = settings
         self.connections = settings.connections
         self.pace = Pace(settings, f"{parts.scheme}://{parts.netloc}")
-        self._pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="ranges")
+        self._pool = ThreadPoolExecutor(self.ranges_at_a_time or settings.connections, thread_name_prefix="ranges")
 
     def close(self) -> None:
         """End the threads that fetch."""

@@ -31,7 +31,13 @@ _BROKEN = (EOFError, ConnectionError, TimeoutError, paramiko.SSHException)
 
 
 class SftpSource(RemoteSource):
-    """Every regular file below a path, by name folder by folder. Links are refused, as in local folders."""
+    """Every regular file below a path, by name folder by folder. Links are refused, as in local folders.
+
+    Each thread has a channel of its own on one connection, as far as the server lets several be. A large file comes on
+    one channel, many requests ahead: more would only compete for the processor that decrypts.
+    """
+
+    ranges_at_a_time = 1
 
     def __init__(self, url: str, settings: PullSettings, selection: Selection) -> None:
         super().__init__(url.rstrip("/"), settings, selection)
@@ -115,20 +121,28 @@ class SftpSource(RemoteSource):
             raise Again("does not answer") from None
 
     def _sftp(self) -> paramiko.SFTPClient:
-        """This thread's connection."""
+        """This thread's channel."""
         if getattr(self._local, "sftp", None) is None:
-            client = paramiko.SSHClient()
-            if self.settings.known_hosts:
-                client.load_host_keys(os.path.expanduser(self.settings.known_hosts))
-            else:
-                client.load_system_host_keys()
-            client.set_missing_host_key_policy(paramiko.RejectPolicy())
-            client.connect(self._host, self._port, **self._login())
             with self._lock:
-                self._clients.append(client)
-            self._local.sftp = client.open_sftp()
+                if not self._clients or not _is_alive(self._clients[-1]):
+                    self._clients.append(self._connected())
+                try:
+                    self._local.sftp = self._clients[-1].open_sftp()
+                except paramiko.ChannelException:  # the server lets a connection have fewer
+                    self._clients.append(self._connected())
+                    self._local.sftp = self._clients[-1].open_sftp()
             self._local.sftp.get_channel().settimeout(self.settings.timeout_s)
         return self._local.sftp
+
+    def _connected(self) -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        if self.settings.known_hosts:
+            client.load_host_keys(os.path.expanduser(self.settings.known_hosts))
+        else:
+            client.load_system_host_keys()
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        client.connect(self._host, self._port, **self._login())
+        return client
 
     def _login(self) -> dict[str, Any]:
         basic = self.settings.basic()
@@ -153,6 +167,11 @@ def _read(sftp: paramiko.SFTPClient, path: str, start: int, into: memoryview) ->
             into[count : count + len(piece)] = piece
             count += len(piece)
     return count
+
+
+def _is_alive(client: paramiko.SSHClient) -> bool:
+    transport = client.get_transport()
+    return transport is not None and transport.is_active()
 
 
 def _version(status: paramiko.SFTPAttributes) -> str:

@@ -42,14 +42,18 @@ class Windows:
         clock = now.astimezone(ZoneInfo(self.zone)).time()
         return any(a <= clock < b if a < b else clock >= a or clock < b for a, b in self.spans)
 
-    def opens_in(self, now: datetime) -> float:
-        """Seconds from `now` until the next opening; 0 while one is open. Steps on the zone's own clock."""
-        if self.is_open(now):
-            return 0.0
+    def opens_at(self, now: datetime) -> datetime:
+        """The next opening on the zone's own clock and calendar; `now` while a window is open."""
         local = now.astimezone(ZoneInfo(self.zone))
+        if self.is_open(now):
+            return local
         starts = (
-            datetime.combine(local.date() + timedelta(days=day), start, ZoneInfo(self.zone)).astimezone(UTC)
+            datetime.combine(local.date() + timedelta(days=day), start, ZoneInfo(self.zone))
             for day in (0, 1, 2)
             for start, _ in self.spans
         )
-        return min((start - now).total_seconds() for start in starts if start > now)
+        return min((start for start in starts if start.astimezone(UTC) > now), key=lambda start: start.astimezone(UTC))
+
+    def opens_in(self, now: datetime) -> float:
+        """Seconds from `now` until the next opening; 0 while one is open."""
+        return (self.opens_at(now).astimezone(UTC) - now).total_seconds()

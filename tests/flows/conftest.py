@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.engine import prefect_and_dask
 
@@ -25,19 +24,3 @@ def run(dask: str) -> Callable[[Path], dict[str, Any]]:
     from flows.curate import curate
 
     return lambda provider_file: curate(str(provider_file), dask)
-
-
-def provider_file(folder: Path, **keys: Any) -> Path:
-    """A provider file in `folder` for the archive `folder`/archive; `keys` are put over the usual ones."""
-    value = {
-        "dataset": "made",
-        "title": "Made images",
-        "provider": {"name": "Nobody", "country": "XX"},
-        "source": "archive",
-        "target": "curated",
-        "work": "work",
-        **keys,
-    }
-    path = folder / "provider.yaml"
-    path.write_text(yaml.safe_dump(value), encoding="utf-8")
-    return path

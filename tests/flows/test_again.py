@@ -21,8 +21,8 @@ from oncurate.recipe import sha256_hex
 from oncurate.store import Store
 from oncurate.verify import verify
 from tests.command import environment, oncurate
-from tests.flows.conftest import provider_file
 from tests.phantoms import ct_series, mr_series
+from tests.provider_files import provider_file
 
 pytestmark = pytest.mark.flows
 

@@ -18,9 +18,9 @@ from oncurate.store import Store
 from oncurate.verify import verify
 from tests import annotated, structure_sets
 from tests.clinical_files import DUTCH, dutch, patient_id
-from tests.flows.conftest import provider_file
 from tests.flows.test_readme import blocks
 from tests.phantoms import ct_series, dataset, uid
+from tests.provider_files import provider_file
 
 SLICES = 8
 PATIENT = patient_id(1)

@@ -30,8 +30,8 @@ from oncurate.verify import verify
 from tests.command import oncurate
 from tests.engine import SECRET
 from tests.flows import canary
-from tests.flows.conftest import provider_file
 from tests.flows.searching import Needles, search
+from tests.provider_files import provider_file
 
 pytestmark = pytest.mark.flows
 

@@ -18,8 +18,8 @@ from oncurate.lease import Lease
 from oncurate.store import Store
 from tasks.guard import stage_task
 from tests.command import oncurate
-from tests.flows.conftest import provider_file
 from tests.phantoms import ct_series
+from tests.provider_files import provider_file
 
 pytestmark = pytest.mark.flows
 

@@ -16,8 +16,8 @@ from oncurate.store import Store
 from oncurate.verify import verify
 from tests.command import oncurate, start
 from tests.flows import archive
-from tests.flows.conftest import provider_file
 from tests.phantoms import ct_series, mr_series
+from tests.provider_files import provider_file
 
 pytestmark = [pytest.mark.flows, pytest.mark.slow, pytest.mark.timeout(900)]
 

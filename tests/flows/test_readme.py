@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from oncurate import provider
-from tests.flows.conftest import provider_file
 from tests.phantoms import ct_series, mr_series
+from tests.provider_files import provider_file
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

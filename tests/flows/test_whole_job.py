@@ -21,7 +21,7 @@ from oncurate.recipe import sha256_hex
 from oncurate.store import Store
 from oncurate.verify import verify
 from tests.flows import archive
-from tests.flows.conftest import provider_file
+from tests.provider_files import provider_file
 
 pytestmark = pytest.mark.flows
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from pydicom import dcmread
@@ -29,6 +31,7 @@ from tests.phantoms import ct_series, pt_series
 from tests.sources_suite import QUICK, places_in
 
 SETTINGS = PullSettings.model_validate({"retries": QUICK, "timeout_s": 5.0})
+PATIENT = SETTINGS.model_copy(update={"retries": SETTINGS.retries.model_copy(update={"attempts": 9})})
 REAL = ["CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "examples_jpeg2k.dcm", "rtplan.dcm", "MR_small_RLE.dcm"]
 """Files that pydicom ships, in several transfer syntaxes."""
 
@@ -109,6 +112,64 @@ def test_what_never_comes_is_a_row(pacs: Pacs, tmp_path: Path) -> None:
     assert Reason.TRANSFER_INCOMPLETE in taking.RETRIED
 
 
+@pytest.mark.parametrize("fails", [slice(1, 2), slice(0, 4)])
+def test_what_the_pacs_says_it_cannot_send_is_asked_for_once_more_only(
+    pacs: Pacs, tmp_path: Path, fails: slice
+) -> None:
+    pacs.put(*files_of(tmp_path / "a", 4))
+    pacs.fails = set(sorted(pacs.objects)[fails])
+    rows = taken(pacs.url, places_in(tmp_path), PATIENT)
+    assert instances(rows) == sorted(pacs.objects.keys() - pacs.fails)
+    assert {row.reason for row in rows} - {None} == {Reason.TRANSFER_INCOMPLETE}
+    assert pacs.retrieves == ["C-GET", "C-GET"]
+
+
+def test_one_object_that_cannot_be_sent_does_not_keep_others_away(pacs: Pacs, tmp_path: Path) -> None:
+    pacs.put(*files_of(tmp_path / "a", 5))
+    pacs.chokes_on = set(sorted(pacs.objects)[:2])
+    rows = taken(pacs.url, places_in(tmp_path), PATIENT)
+    assert instances(rows) == sorted(pacs.objects.keys() - pacs.chokes_on)
+    assert len(pacs.retrieves) == 1 + 5
+
+
+def test_a_pacs_without_resources_is_given_time(pacs: Pacs, tmp_path: Path) -> None:
+    pacs.put(*files_of(tmp_path / "a", 1))
+    pacs.retrieve_statuses = [0xA702] * 5
+    assert instances(taken(pacs.url, places_in(tmp_path), PATIENT)) == sorted(pacs.objects)
+    assert len(pacs.retrieves) == 6
+    assert not pacs.retrieve_statuses
+
+
+def test_what_failed_by_c_get_is_tried_by_c_move(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with dimse_server(Pacs(move_port=port)) as pacs:
+        pacs.put(*files_of(tmp_path / "a", 3))
+        pacs.fails = set(sorted(pacs.objects)[:1])
+        rows = taken(pacs.url, places_in(tmp_path), PATIENT.model_copy(update={"move_to": f"ONCURATE:{port}"}))
+        assert [row.reason for row in rows] == [Reason.TRANSFER_INCOMPLETE, None, None]
+        assert pacs.retrieves == ["C-GET", "C-GET", "C-MOVE", "C-MOVE"]
+
+
+def test_a_pacs_that_breaks_off_c_get_is_asked_by_c_move_at_once(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with dimse_server(Pacs(move_port=port)) as pacs:
+        pacs.put(*files_of(tmp_path / "a", 3))
+        pacs.aborts = 1
+        rows = taken(pacs.url, places_in(tmp_path), PATIENT.model_copy(update={"move_to": f"ONCURATE:{port}"}))
+        assert instances(rows) == sorted(pacs.objects)
+        assert pacs.retrieves == ["C-GET", "C-MOVE"]
+
+
+def test_a_full_disk_is_not_the_fault_of_the_pacs(pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> BinaryIO:
+        raise OSError(errno.ENOSPC, "made")
+
+    pacs.put(*files_of(tmp_path / "a", 2))
+    monkeypatch.setattr("oncurate.sources.dimse._file_of", full)
+    with pytest.raises(StoreUnreachable, match="TMPDIR"):
+        taken(pacs.url, places_in(tmp_path))
+
+
 def test_an_abort_is_tried_again(pacs: Pacs, tmp_path: Path) -> None:
     pacs.put(*files_of(tmp_path / "a", 2))
     pacs.aborts = 2
@@ -129,6 +190,34 @@ def test_a_query_that_fails_is_tried_again_and_too_many_matches_are_said(pacs: P
         pacs.find_statuses = [0xA700]
         with pytest.raises(StoreUnreachable, match="study_date"):
             list(source.entries())
+
+
+@pytest.mark.parametrize("lists_uids", [True, False])
+def test_a_series_that_cannot_be_listed_does_not_end_the_pull(pacs: Pacs, tmp_path: Path, lists_uids: bool) -> None:
+    bad, good = files_of(tmp_path / "a", 2), files_of(tmp_path / "b", 2, patient="PHANTOM-2")
+    pacs.put(*bad)
+    pacs.cannot_list = {str(ds.SeriesInstanceUID) for ds in pacs.objects.values()}
+    pacs.put(*good)
+    pacs.lists_uids_only = lists_uids
+    rows = taken(pacs.url, places_in(tmp_path))
+    assert [row.reason for row in rows if not row.url] == ([] if lists_uids else [Reason.TRANSFER_INCOMPLETE])
+    assert len(instances(rows)) == (4 if lists_uids else 2)
+
+
+def test_a_known_series_that_cannot_be_listed_any_more_is_held(pacs: Pacs, tmp_path: Path) -> None:
+    pacs.put(*files_of(tmp_path / "a", 3))
+    places = places_in(tmp_path)
+    before = {row.source_path: row for row in taken(pacs.url, places)}
+    pacs.cannot_list = {str(ds.SeriesInstanceUID) for ds in pacs.objects.values()}
+    pacs.put(*files_of(tmp_path / "b", 4))  # the same series with one more
+    assert len({ds.SeriesInstanceUID for ds in pacs.objects.values()}) == 1
+    memory = Memory(before, places.zone)
+    with closing(source_of(pacs.url, SETTINGS)) as source:
+        memory.tell(source)
+        found = list(source.entries())
+    assert [len(memory.rows(item)) for item in found] == [1, 1, 1, 0]
+    assert [item.reason for item in found] == [None, None, None, Reason.TRANSFER_INCOMPLETE]
+    assert memory.vanished == 0
 
 
 def test_who_is_not_known_there_hears_so_at_once(tmp_path: Path) -> None:
@@ -235,6 +324,31 @@ class TestOrthanc:
         assert len(by_get) == len(real.ask("/instances"))
         assert all(row.reason is None for row in by_get)
         assert {row.source_path: row.sha256 for row in by_get} == {row.source_path: row.sha256 for row in by_move}
+
+    def test_a_file_that_it_lost_does_not_keep_the_others_away(self, tmp_path: Path) -> None:
+        move = SETTINGS.model_copy(update={"retries": PATIENT.retries})
+        with orthanc(tmp_path / "orthanc") as other:
+            other.put(files_of(tmp_path / "ct", 5))
+            with closing(source_of(other.dimse, SETTINGS)) as source:
+                lost = min(item.source_path for item in source.entries())
+            other.lose(lost.rpartition("/")[2].removesuffix(".dcm"))
+            for settings in (move, move.model_copy(update={"move_to": other.move_to})):
+                rows = taken(other.dimse, places_in(tmp_path), settings)
+                assert [row.source_path for row in rows if row.reason is Reason.TRANSFER_INCOMPLETE] == [lost]
+                assert len(instances(rows)) == 4
+
+    def test_tls_both_ways(self, certificates: Certificates, tmp_path: Path) -> None:
+        shown = {"client_cert": str(certificates.cert), "client_key": str(certificates.key)}
+        both = SETTINGS.model_copy(update={"ca_file": str(certificates.ca), **shown})
+        files = files_of(tmp_path / "ct", 3)
+        for allows_get in (True, False):
+            with orthanc(tmp_path / f"get-{allows_get}", allows_get=allows_get, tls=certificates) as other:
+                other.put(files)
+                rows = taken(other.dimse, places_in(tmp_path), both.model_copy(update={"move_to": other.move_to}))
+                assert len(instances(rows)) == 3
+                for settings in (SETTINGS, both.model_copy(update={"client_cert": None, "client_key": None})):
+                    with closing(source_of(other.dimse, settings)) as source, pytest.raises(StoreUnreachable):
+                        list(source.entries())
 
     def test_the_stored_syntax_is_kept(self, real: Orthanc, tmp_path: Path) -> None:
         stored = {}

@@ -16,8 +16,8 @@ from oncurate.store import Store
 from oncurate.verify import verify
 from tests.command import oncurate
 from tests.engine import prefect_and_dask
-from tests.flows.conftest import provider_file
 from tests.phantoms import ct_series, pt_series
+from tests.provider_files import provider_file
 
 pytestmark = [pytest.mark.s3, pytest.mark.flows]
 

@@ -1,11 +1,13 @@
-"""The whole job from a folder, a nested tar, a bucket, and a PACS by two protocols: one and the same release."""
+"""The whole job from a folder, a nested tar, a bucket, web and SSH servers, and PACS: one and the same release."""
 
 from __future__ import annotations
 
+import base64
 import io
 import tarfile
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,20 @@ from flows.s3server import S3Server
 from oncurate import tables
 from oncurate.store import Store
 from tests import annotated
+from tests.certificates import Certificates, certificates_in
 from tests.engine import prefect_and_dask
-from tests.flows.conftest import provider_file
 from tests.pacs import PASSWORD_ENV, USER_ENV, Orthanc, orthanc
 from tests.phantoms import ct_series, pt_series, uid
+from tests.provider_files import provider_file
+from tests.sftpserver import PASSWORD, USER, sftp_server
+from tests.unit.test_archives import zipped
+from tests.webserver import Web, web_server
 
 pytestmark = [pytest.mark.s3, pytest.mark.flows, pytest.mark.slow]
 
 SLICES = 6
+LOGIN = {"user_env": "SITE_USER", "password_env": "SITE_PASSWORD"}
+ENVIRONMENT = {"SITE_USER": USER, "SITE_PASSWORD": PASSWORD}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +62,31 @@ def pacs(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Or
 
 
 @pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates_in(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def tls_pacs(archive: Path, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """A PACS that lets nobody in without TLS and a certificate."""
+    with orthanc(tmp_path_factory.mktemp("orthanc"), tls=certificates) as running:
+        running.put_folder(archive)
+        yield running
+
+
+@pytest.fixture
+def site(certificates: Certificates) -> Iterator[Web]:
+    """A web server that asks for a login, over TLS."""
+    with web_server(certificates.server_context()) as web:
+        web.login = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        yield web
+
+
+@pytest.fixture(scope="module")
 def dask(s3: S3Server, pacs: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster whose workers may log in to both servers."""
-    with prefect_and_dask(tmp_path_factory.mktemp("prefect"), {**s3.environment, **pacs.environment}) as address:
+    """A cluster whose workers may log in to all servers."""
+    environment = {**s3.environment, **pacs.environment, **ENVIRONMENT}
+    with prefect_and_dask(tmp_path_factory.mktemp("prefect"), environment) as address:
         yield address
 
 
@@ -105,6 +135,41 @@ def test_a_bucket(archive: Path, expected: dict[str, Any], aws: S3Server, dask: 
     assert released(tmp_path, dask, source=source) == expected
 
 
+@pytest.mark.parametrize("listing", [True, False])
+def test_a_web_server(
+    listing: bool,
+    archive: Path,
+    expected: dict[str, Any],
+    site: Web,
+    certificates: Certificates,
+    dask: str,
+    tmp_path: Path,
+) -> None:
+    files = {f"scans/{path.relative_to(archive).as_posix()}": path.read_bytes() for path in archive.rglob("*.dcm")}
+    site.files = files if listing else {"all scans.zip": zipped(files)}
+    source = site.url + ("scans/" if listing else "all%20scans.zip")
+    pull = {"ca_file": str(certificates.ca), **LOGIN}
+    assert released(tmp_path, dask, source=source, pull=pull) == expected
+    assert site.asked
+    assert all(headers.get("Authorization") == site.login for _, _, headers in site.asked)
+
+
+def test_an_ssh_server(archive: Path, expected: dict[str, Any], dask: str, tmp_path: Path) -> None:
+    with sftp_server(archive, tmp_path) as server:
+        pull = {"known_hosts": str(server.known_hosts), **LOGIN}
+        assert released(tmp_path, dask, source=server.url + "/", pull=pull) == expected
+
+
+@pytest.mark.parametrize("way", ["get", "move"])
+def test_a_pacs_over_tls(
+    way: str, tls_pacs: Orthanc, certificates: Certificates, expected: dict[str, Any], dask: str, tmp_path: Path
+) -> None:
+    pull = {"ca_file": str(certificates.ca), "client_cert": str(certificates.cert), "client_key": str(certificates.key)}
+    pull["move_to"] = tls_pacs.move_to
+    with tls_pacs.only_move() if way == "move" else nullcontext():
+        assert released(tmp_path, dask, source=tls_pacs.dimse, pull=pull) == expected
+
+
 @pytest.mark.parametrize("way", ["web", "dimse", "move"])
 def test_a_pacs(
     way: str,
@@ -122,4 +187,5 @@ def test_a_pacs(
         "move": {"move_to": pacs.move_to},
     }
     source = pacs.web if way == "web" else pacs.dimse
-    assert released(tmp_path, dask, source=source, pull=pull[way]) == expected
+    with pacs.only_move() if way == "move" else nullcontext():
+        assert released(tmp_path, dask, source=source, pull=pull[way]) == expected

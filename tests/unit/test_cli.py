@@ -8,80 +8,34 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 from flows import cli
 from oncurate import store_local, tables
 from oncurate.errors import Defect, OncurateError
 from oncurate.lease import Lease
 from oncurate.store import Store
+from tests.command import Ended, in_this_process
 from tests.phantoms import ct_series
+from tests.provider_files import provider_file
 from tests.staging import stage
-
-SECRET = "a secret of these tests"
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def sentence(self) -> str:
-        """What was said to the user: one line, no traceback."""
-        assert "Traceback" not in self.out + self.err
-        (line,) = self.err.strip().splitlines()
-        assert line.startswith("oncurate: ")
-        return line
 
 
 @pytest.fixture
 def oncurate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Runs the command in this process, as its entry point does."""
-    monkeypatch.setattr(os, "environ", os.environ.copy() | {"ONCURATE_SECRET": SECRET})
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["oncurate", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
-
-    return run
+    return in_this_process(monkeypatch, capsys)
 
 
 @pytest.fixture
 def provider(tmp_path: Path) -> Callable[..., Path]:
     """Writes a provider file; `keys` are put over the usual ones, None removes one."""
-
-    def write(**keys: Any) -> Path:
-        value = {
-            "dataset": "made",
-            "title": "Made images",
-            "provider": {"name": "Nobody", "country": "XX"},
-            "source": "archive",
-            "target": "curated",
-            "work": "work",
-            **keys,
-        }
-        path = tmp_path / "provider.yaml"
-        path.write_text(yaml.safe_dump({k: v for k, v in value.items() if v is not None}))
-        return path
-
     (tmp_path / "archive").mkdir()
-    return write
+    return partial(provider_file, tmp_path)
 
 
 def test_an_unknown_key_is_named_with_the_nearest_right_one(oncurate, provider) -> None:

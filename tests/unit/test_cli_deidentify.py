@@ -6,18 +6,16 @@ import csv
 import io
 import json
 import os
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from pydicom import dcmread
 
-from flows import cli, explained
+from flows import explained
 from oncurate import tables
 from oncurate.deid import CleanFile, DeidPolicy
 from oncurate.errors import Rejection, UsageError
@@ -26,57 +24,16 @@ from oncurate.reasons import Reason
 from oncurate.store import Store
 from tasks import standalone_files
 from tests import phantoms
+from tests.command import SECRET, Ended, in_this_process
+from tests.provider_files import provider_file
 
-SECRET = "a secret of these tests"
 KEYS = Keys(SECRET.encode())
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def found(self) -> Any:
-        """What `--json` printed."""
-        assert self.code == 0, self.err
-        return json.loads(self.out)
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Runs the command in this process, as its entry point does."""
-    monkeypatch.setattr(os, "environ", os.environ.copy() | {"ONCURATE_SECRET": SECRET})
-
-    def command(*arguments: object, stdin: bytes = b"") -> Ended:
-        monkeypatch.setattr(sys, "argv", ["oncurate", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
-
-    return command
-
-
-def provider_file(folder: Path, **keys: Any) -> Path:
-    value = {
-        "dataset": "made",
-        "title": "Made images",
-        "provider": {"name": "Nobody", "country": "XX"},
-        "source": "archive",
-        "work": "work",
-        **keys,
-    }
-    path = folder / "provider.yaml"
-    path.write_text(yaml.safe_dump(value))
-    return path
+    return in_this_process(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -36,7 +36,8 @@ def test_each_kind_of_end_becomes_one_row():
     ]
     assert (rows[1]["SOPInstanceUID"], rows[1]["SeriesInstanceUID"]) == ("1.2", "1.1")
     assert rows[4]["cohort_series_uid"] == "2.25.2"
-    assert tables.from_parquet(tables.to_parquet("ledger", rows)) == rows
+    assert tables.from_parquet(tables.to_parquet("ledger", rows)) == list(rows)
+    assert (rows[-1], rows[1:3]) == (list(rows)[-1], list(rows)[1:3])
 
 
 def test_the_first_outcome_decides():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +13,16 @@ from pydantic import ValidationError
 from oncurate.errors import Rejection, StoreUnreachable
 from oncurate.reasons import Reason
 from oncurate.sources import pace
-from oncurate.sources.pace import Again, Bucket, Pace, WindowClosed, backoff, check_window, wait_for_window
+from oncurate.sources.pace import (
+    Again,
+    Bucket,
+    Pace,
+    WindowClosed,
+    backoff,
+    check_window,
+    wait_for_window,
+    while_open,
+)
 from oncurate.sources.settings import PullSettings, Rate, Retries
 from oncurate.sources.windows import Windows
 
@@ -141,7 +150,9 @@ def test_a_window_that_is_none_says_how_to_write_it(text: str) -> None:
         PullSettings(only=text)
 
 
-def test_nothing_is_asked_while_the_window_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_while_the_window_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     hour = datetime.now(UTC).hour
     closed = PullSettings(only=f"{(hour + 2) % 24:02d}:00-{(hour + 3) % 24:02d}:00 UTC")
     with pytest.raises(WindowClosed) as stopped:
@@ -160,3 +171,53 @@ def test_nothing_is_asked_while_the_window_is_closed(monkeypatch: pytest.MonkeyP
     with pytest.raises(Slept):
         wait_for_window(closed, said.append)
     assert closed.only in said[0]
+    with pytest.raises(Slept):
+        wait_for_window(closed)
+    shown = capsys.readouterr()
+    assert (shown.err, shown.out) == (f"{said[0]}\n", "")
+
+
+class Calendar:
+    """A clock that moves only by sleeping, and knows the date."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+        self.time, self.slept = at(start), []
+        monkeypatch.setattr(pace, "datetime", SimpleNamespace(now=lambda _: self.time))
+        monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=time.monotonic, sleep=self.sleep))
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += timedelta(seconds=seconds)
+
+
+def test_who_waits_is_told_how_long_and_until_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Calendar(monkeypatch, "2026-01-10T16:30")
+    said: list[str] = []
+    wait_for_window(PullSettings(only="20:00-06:00 Europe/Amsterdam"), said.append)
+    assert clock.time == at("2026-01-10T19:00")
+    assert clock.slept == [3600.0, 3600.0, 1800.0]
+    assert [line.partition(":")[0] for line in said] == [
+        f"waiting {hours} h, until 2026-01-10 20" for hours in (2.5, 1.5, 0.5)
+    ]
+    assert said[0].endswith(
+        "until 2026-01-10 20:00 Europe/Amsterdam: the source may be asked at 20:00-06:00 Europe/Amsterdam only"
+    )
+    wait_for_window(PullSettings(only="20:00-06:00 Europe/Amsterdam"), said.append)
+    wait_for_window(PullSettings(), said.append)
+    assert len(said) == 3
+
+
+def test_a_listing_stops_when_its_hours_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Calendar(monkeypatch, "2026-01-10T20:00")
+    monkeypatch.setattr(pace, "LOOK_S", 0.0)
+    seen = []
+
+    def look() -> None:
+        for item in while_open(range(9), PullSettings(only="20:00-20:03 UTC")):
+            seen.append(item)
+            clock.sleep(60)
+
+    with pytest.raises(WindowClosed):
+        look()
+    assert seen == [0, 1, 2]
+    assert list(while_open(range(9), PullSettings())) == list(range(9))

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from oncurate import sources
+from oncurate import sources, tables
 from oncurate.provider import Provider, parse
 from oncurate.reasons import Reason
 from oncurate.records import SourceObject
-from oncurate.sources import taking
+from oncurate.sources import pace, taking
 from oncurate.sources.interface import Listed
 from oncurate.sources.pace import WindowClosed
 from tasks import pull, zone
+from tests.media import directory
 from tests.phantoms import ct_series
 from tests.unit.test_archives import zipped
 
@@ -44,7 +45,7 @@ def run(provider: Provider, workers: int = 2) -> tuple[pull.Survey, list[SourceO
         for n, key in enumerate(survey.batches, start=1)
         for row in zone.load_rows(zone.work(provider), batch(provider, key, n)).rows
     ]
-    pull.write_objects(provider, [*survey.kept, *taken])
+    pull.write_objects(provider, pull.with_missing([*survey.kept, *taken]))
     return survey, taken
 
 
@@ -166,15 +167,123 @@ def test_the_operators_account_names_nothing(provider: Callable[..., Provider], 
     (archive / "Doe^Test.dcm").write_bytes(b"1")
     (archive / "Doe^Test.zip").write_bytes(b"PK\x03\x04 broken")
     survey, taken = run(provider())
-    shown = pull.account(survey, taken, 2.0)
+    shown = pull.account(survey, taken, pull.with_missing(taken), 2.0)
     assert {row["what"].partition(" ")[0]: row["files"] for row in shown} == {
         "listed": 2,
         "held": 0,
         "fetched": 2,
         "refused": 1,
         "vanished": 0,
+        "missing": 0,
     }
     assert "Doe" not in str(shown)
+
+
+def ledger_of(provider: Provider) -> dict[str, str | None]:
+    """Why each row of the objects table goes no further."""
+    rows = tables.from_parquet(zone.work(provider).read(zone.OBJECTS))
+    return {row["source_path"]: row["reason"] for row in rows}
+
+
+def test_what_a_medium_lacks_is_no_news_on_a_second_pull(provider: Callable[..., Provider], archive: Path) -> None:
+    there = {"DICOMDIR": directory([["A", "I1"], ["A", "I2"]]), "A/I1": b"1"}
+    (archive / "disk.zip").write_bytes(zipped(there))
+    (archive / "A").mkdir()
+    for name, data in there.items():
+        (archive / name).write_bytes(data)
+    survey, taken = run(provider())
+    shown = pull.account(survey, taken, pull.with_missing(taken), 1.0)
+    assert {row["what"]: row["files"] for row in shown}["missing on a medium"] == 2
+    expected = {
+        "A/I1": None,
+        "A/I2": "missing_on_medium",
+        "DICOMDIR": None,
+        "disk.zip": "archive_unpacked",
+        "disk.zip!/A/I1": None,
+        "disk.zip!/A/I2": "missing_on_medium",
+        "disk.zip!/DICOMDIR": None,
+    }
+    assert ledger_of(provider()) == expected
+    first = pull.inputs_digest(pull.with_missing(taken))
+    assert pull.unchanged(provider()) == (True, first)
+    survey, taken = run(provider())
+    assert (taken, survey.new, survey.vanished, len(survey.kept)) == ([], 0, 0, 5)
+    assert ledger_of(provider()) == expected
+    assert pull.unchanged(provider()) == (True, first)
+
+
+def test_what_a_medium_lacked_and_has_now_is_taken(provider: Callable[..., Provider], archive: Path) -> None:
+    (archive / "DICOMDIR").write_bytes(directory(["I1", "I2"]))
+    (archive / "I1").write_bytes(b"1")
+    run(provider())
+    (archive / "I2").write_bytes(b"2")
+    assert pull.unchanged(provider()) == (False, "")
+    survey, taken = run(provider())
+    assert ([row.source_path for row in taken], survey.vanished) == (["I2"], 0)
+    assert ledger_of(provider()) == {"DICOMDIR": None, "I1": None, "I2": None}
+    (archive / "I1").unlink()
+    survey, _ = run(provider())
+    assert survey.vanished == 1
+    assert ledger_of(provider()) == {"DICOMDIR": None, "I1": "missing_on_medium", "I2": None}
+
+
+def test_a_selection_does_not_hide_what_a_medium_lacks(provider: Callable[..., Provider], archive: Path) -> None:
+    paths = ct_series(archive, slices=2)
+    names = [str(path.relative_to(archive)) for path in paths]
+    (archive / "DICOMDIR").write_bytes(directory([name.split("/") for name in [*names, "I9"]]))
+    run(provider(select={"modalities": ["MR"]}))
+    assert ledger_of(provider()) == {
+        **dict.fromkeys(names, "not_selected"),
+        "DICOMDIR": None,
+        "I9": "missing_on_medium",
+    }
+
+
+@pytest.mark.parametrize("ask", [pull.survey, pull.unchanged])
+def test_a_listing_ends_when_the_hours_are_over(
+    provider: Callable[..., Provider], archive: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Provider], Any]
+) -> None:
+    for name in ("a", "b", "c"):
+        (archive / name).write_text(name)
+    run(provider())
+    asked = provider(pull={"only": "00:00-12:00, 12:00-00:00 UTC"})
+    ask(asked)
+    answers = iter([None, None, WindowClosed("over")])
+
+    def check(_: object) -> None:
+        if (found := next(answers)) is not None:
+            raise found
+
+    monkeypatch.setattr(pace, "LOOK_S", 0.0)
+    monkeypatch.setattr(pace, "check_window", check)
+    with pytest.raises(WindowClosed) as ended:
+        ask(asked)
+    assert ended.value.exit_code == 4
+
+
+def test_what_was_taken_before_the_hours_ended_is_not_asked_for_again(
+    provider: Callable[..., Provider], archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abcdef":
+        (archive / f"{name}.zip").write_bytes(zipped({"m": name.encode()}))
+    survey = pull.survey(provider(), 1)
+    left = 4
+
+    def check(_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise WindowClosed("over")
+
+    monkeypatch.setattr(pull, "check_window", check)
+    with pytest.raises(WindowClosed):
+        batch(provider(), survey.batches[0])
+    monkeypatch.undo()
+    again = pull.survey(provider(), 2)
+    assert (again.new, len(again.kept), again.vanished) == (2, 8, 0)
+    _, taken = run(provider(), 2)
+    assert sorted(row.source_path for row in taken) == ["e.zip", "e.zip!/m", "f.zip", "f.zip!/m"]
+    assert len(ledger_of(provider())) == 12
 
 
 class Generated:

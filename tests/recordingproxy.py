@@ -1,0 +1,73 @@
+"""An HTTP proxy on loopback that passes requests on unchanged and notes them, for tests of what a client sends.
+
+Belongs here: passing on and noting. Does not belong here: faults (`tests.faultproxy`), assertions.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Recorded:
+    """Where the proxy is, and the method, path with query, and headers (names in lower case) of each request."""
+
+    url: str = ""
+    asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+
+
+@contextmanager
+def recording_proxy(to: str) -> Iterator[Recorded]:
+    """A proxy in front of the server at the URL `to`. The Host header stays the client's, which signatures cover."""
+    recorded = Recorded()
+    handler = type("Handler", (_Handler,), {"recorded": recorded, "to": urlsplit(to).netloc})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    recorded.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield recorded
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    recorded: Recorded
+    to: str
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        self._pass_on()
+
+    def do_HEAD(self) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        self.recorded.asked.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+        server = http.client.HTTPConnection(self.to, timeout=30)
+        server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            server.putheader(name, value)
+        server.endheaders()
+        answer = server.getresponse()
+        body = answer.read()
+        self.send_response_only(answer.status, answer.reason)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", length or str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        server.close()
