@@ -52,7 +52,7 @@ def run(folder: Path, megabytes: int) -> list[dict[str, Any]]:
     rows = [*_folder(large, folder), _folder_tar(large, folder)]
     rows += _bucket(large, small, folder)
     rows += _web(large, folder)
-    rows += [_sftp(large, folder), *_pacs(folder)]
+    rows += [*_sftp(large, folder), *_pacs(folder)]
     print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
     return rows
 
@@ -158,15 +158,22 @@ def _web(large: Path, folder: Path) -> list[dict[str, Any]]:
             server.terminate()
 
 
-def _sftp(large: Path, folder: Path) -> dict[str, Any]:
-    with pull_servers.sftp(large.parent, folder) as (url, settings):
-        url += "/large.bin"
-
-        def plain(into: Path) -> None:
-            pull_servers.get_by_sftp(url, settings, into)
-
-        size = large.stat().st_size
-        return _row("sftp, one file / paramiko get", size, plain, lambda into: _pull(url, into, settings), folder)
+def _sftp(large: Path, folder: Path) -> list[dict[str, Any]]:
+    with pull_servers.ssh(folder) as ssh:
+        if ssh is None:
+            return []
+        size, url = large.stat().st_size, ssh.server.url(large)
+        ways = {"asyncssh get": ssh.get_by_asyncssh, "OpenSSH's sftp": ssh.get_by_openssh}
+        return [
+            _row(
+                f"sftp, one file / {name}",
+                size,
+                lambda into, plain=plain: plain(large, into),
+                lambda into: _pull(url, into, ssh.settings),
+                folder,
+            )
+            for name, plain in ways.items()
+        ]
 
 
 def _pacs(folder: Path) -> list[dict[str, Any]]:

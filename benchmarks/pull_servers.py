@@ -1,4 +1,4 @@
-"""What pulling from SFTP servers and PACS costs beside their own clients: paramiko, dcmtk's getscu, plain HTTP.
+"""What pulling from SSH servers and PACS costs beside plain clients: asyncssh, OpenSSH's sftp, dcmtk's getscu, httpx.
 
 Belongs here: the servers on loopback, each in a process of its own, and the plain way of each. Does not belong here:
 the table (`benchmarks.pull`).
@@ -6,7 +6,7 @@ the table (`benchmarks.pull`).
 
 from __future__ import annotations
 
-import multiprocessing
+import asyncio
 import os
 import shutil
 import subprocess
@@ -15,52 +15,67 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
+import asyncssh
 import httpx
-import paramiko
 
 from oncurate.sources import source_of
 from oncurate.sources.interface import Expecting
 from oncurate.sources.settings import PullSettings
 from tests.pacs import CALLED, CALLING, PASSWORD_ENV, USER_ENV, Orthanc, orthanc
 from tests.phantoms import ct_series
-from tests.sftpserver import PASSWORD, USER, sftp_server
+from tests.sshd import Sshd, sshd
 
 SLICES, SIDE = 200, 256
 """One CT series of usual size: some 130 kB a slice."""
 
 
+class Ssh:
+    """A running SSH server of this machine's files."""
+
+    def __init__(self, server: Sshd) -> None:
+        self.server = server
+        os.environ |= {"SFTP_BENCH_USER": server.user, "SFTP_BENCH_KEY": str(server.key_file)}
+        self.settings = PullSettings(
+            known_hosts=str(server.known_hosts), user_env="SFTP_BENCH_USER", key_file_env="SFTP_BENCH_KEY"
+        )
+
+    def get_by_asyncssh(self, path: Path, into: Path) -> None:
+        """The plain way of the library that ours uses."""
+
+        async def get() -> None:
+            server = self.server
+            async with (
+                asyncssh.connect(
+                    "127.0.0.1",
+                    server.port,
+                    username=server.user,
+                    client_keys=[str(server.key_file)],
+                    known_hosts=str(server.known_hosts),
+                ) as link,
+                link.start_sftp_client() as client,
+            ):
+                await client.get(str(path), str(into / "copy"))
+
+        asyncio.run(get())
+
+    def get_by_openssh(self, path: Path, into: Path) -> None:
+        """The plain way of a person."""
+        server = self.server
+        command = ["sftp", "-q", "-i", str(server.key_file), "-P", str(server.port)]
+        command += ["-o", f"UserKnownHostsFile={server.known_hosts}", f"{server.user}@127.0.0.1:{path}"]
+        subprocess.run([*command, str(into / "copy")], check=True, stdout=subprocess.DEVNULL)
+
+
 @contextmanager
-def sftp(root: Path, folder: Path) -> Iterator[tuple[str, PullSettings]]:
-    """An SFTP server of the files below `root`: its URL, and how it is asked."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    server = context.Process(target=_serve, args=(root, folder, theirs), daemon=True)
-    server.start()
-    try:
-        url, known_hosts = ours.recv()
-        os.environ |= {"SFTP_BENCH_USER": USER, "SFTP_BENCH_PASSWORD": PASSWORD}
-        yield url, PullSettings(known_hosts=known_hosts, user_env="SFTP_BENCH_USER", password_env="SFTP_BENCH_PASSWORD")
-    finally:
-        ours.send("end")
-        server.join(10)
-
-
-def _serve(root: Path, folder: Path, theirs: Any) -> None:
-    with sftp_server(root, folder) as server:
-        theirs.send((server.url, str(server.known_hosts)))
-        theirs.recv()
-
-
-def get_by_sftp(url: str, settings: PullSettings, into: Path) -> None:
-    """The plain way: paramiko's own client to a file."""
-    found = httpx.URL(url)
-    user, password = settings.basic() or ("", "")
-    with paramiko.SSHClient() as client:
-        client.load_host_keys(settings.known_hosts or "")
-        client.connect(found.host, found.port or 22, user, password, allow_agent=False, look_for_keys=False)
-        client.open_sftp().get(found.path, str(into / "copy"))
+def ssh(folder: Path) -> Iterator[Ssh | None]:
+    """An SSH server; None where none is installed."""
+    if shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None or shutil.which("sftp") is None:
+        print("no sshd or no sftp here: pulling by SFTP is not measured")
+        yield None
+        return
+    with sshd(folder / "sshd") as server:
+        yield Ssh(server)
 
 
 class Series:

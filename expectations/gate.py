@@ -31,6 +31,9 @@ from oncurate.verdict import ExpectationResult, GateReport
 if TYPE_CHECKING:
     import pandas as pd
 
+_ROWS_AT_ONCE = 100_000
+"""Rows of a table that is evaluated as a whole, which is quicker."""
+
 # Positions of the failing rows and counts; no value, no sample and no query made of values.
 _RESULT_FORMAT = {
     "result_format": "COMPLETE",
@@ -95,19 +98,32 @@ def _engine() -> ModuleType:
 def _evaluate(suite: Suite, table: pa.Table) -> dict[str, Any]:
     """Great Expectations' result for each expectation id."""
     gx = _engine()
+    results: list[Any] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas' and Great Expectations' own, about their insides
-        declared = _declare(gx, suite)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False, "metric_calculations": False}
         asset = context.data_sources.add_pandas("tables").add_dataframe_asset(suite.meta.table)
         whole = asset.add_batch_definition_whole_dataframe("whole")
-        batch = whole.get_batch({"dataframe": _select(suite, table).to_pandas()})
-        outcome = batch.validate(declared, result_format=_RESULT_FORMAT)
-    found = {r.expectation_config.meta["id"]: r for r in outcome.results}
-    if len(outcome.results) != len(suite.expectations) or set(found) != {e.meta.id for e in suite.expectations}:
-        raise Defect(f"suite {suite.name}: {len(suite.expectations)} expectations, {len(outcome.results)} results")
+        for part in _parts(suite, table.num_rows):
+            batch = whole.get_batch({"dataframe": _select(part, suite, table).to_pandas()})
+            results += batch.validate(_declare(gx, part), result_format=_RESULT_FORMAT).results
+    found = {r.expectation_config.meta["id"]: r for r in results}
+    if len(results) != len(suite.expectations) or set(found) != {e.meta.id for e in suite.expectations}:
+        raise Defect(f"suite {suite.name}: {len(suite.expectations)} expectations, {len(results)} results")
     return found
+
+
+def _parts(suite: Suite, rows: int) -> list[Suite]:
+    """The suite, for a long table in parts that are about the same columns: of the rows that a condition is about
+    Great Expectations copies all columns that it is given, twice.
+    """
+    if rows <= _ROWS_AT_ONCE:
+        return [suite]
+    by_columns: dict[tuple[str, ...], list[Expectation]] = {}
+    for e in suite.expectations:
+        by_columns.setdefault(tuple(sorted(e.needs)), []).append(e)
+    return [suite.model_copy(update={"expectations": tuple(part)}) for part in by_columns.values()]
 
 
 def _declare(gx: ModuleType, suite: Suite) -> Any:
@@ -122,18 +138,20 @@ def _declare(gx: ModuleType, suite: Suite) -> Any:
     return declared
 
 
-def _select(suite: Suite, table: pa.Table) -> pa.Table:
-    """The columns that the suite names: scalars as they are, elements and sums by their names, lists empty.
+def _select(part: Suite, suite: Suite, table: pa.Table) -> pa.Table:
+    """The columns that `suite` names: scalars as they are, elements and sums by their names; empty what `part` of it
+    does not read, and lists.
 
     A list column serves only to be there: pandas would hold an array object for each of its cells. What is missing or
     not of the type that it should be is left out, so that the expectation about it cannot be evaluated.
     """
     there = set(table.column_names)
     columns: dict[str, Any] = {}
-    for name in dict.fromkeys((*suite.columns, *suite.needs)):
+    for name in dict.fromkeys((*suite.columns, *part.needs)):
         if name in there:
             column = table.column(name)
-            columns[name] = pa.nulls(table.num_rows) if pa.types.is_nested(column.type) else column
+            is_read = name in part.needs and not pa.types.is_nested(column.type)
+            columns[name] = column if is_read else pa.nulls(table.num_rows)
         elif all(base in there and _fits(table.column(base).type, axis) for base, axis in suites.terms(name)):
             summands = (
                 table.column(base) if axis is None else _element(table.column(base), axis)

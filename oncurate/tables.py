@@ -7,8 +7,9 @@ DICOM attributes keep their PascalCase keyword; columns that oncurate computes a
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,9 @@ from oncurate.clinical import columns as clinical
 from oncurate.columns import annotations as on_annotations
 from oncurate.columns import images, stages
 from oncurate.columns.types import INT, REAL, TEXT, TEXTS
+
+_PIECE = 50_000
+"""Rows of one record batch and of one row group."""
 
 
 @dataclass(frozen=True)
@@ -170,21 +174,26 @@ TABLES: dict[str, Table] = {
 
 def to_arrow(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Rows as an Arrow table with the declared schema; a key that is not a column is an error, a missing one null."""
-    table = TABLES[name]
-    rows = list(rows)
-    known = {n for n, _, _ in table.columns}
-    for row in rows:
-        extra = set(row) - known
-        if extra:
-            raise KeyError(f"table {name} has no column {sorted(extra)[0]}")
-    return pa.Table.from_pylist([{n: row.get(n) for n in known} for row in rows], schema=table.schema)
+    return pa.Table.from_batches(_batches(TABLES[name], rows), schema=TABLES[name].schema)
 
 
 def to_parquet(name: str, rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Rows as a Parquet file (zstd), the same bytes for the same rows."""
     out = io.BytesIO()
-    pq.write_table(to_arrow(name, rows), out, compression="zstd")
+    with pq.ParquetWriter(out, TABLES[name].schema, compression="zstd") as writer:
+        for batch in _batches(TABLES[name], rows):
+            writer.write_batch(batch)
     return out.getvalue()
+
+
+def _batches(table: Table, rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.RecordBatch]:
+    """The rows piece by piece, so that rows that are made on demand are never held all at once."""
+    known, schema, left = {n for n, _, _ in table.columns}, table.schema, iter(rows)
+    while piece := list(islice(left, _PIECE)):
+        for row in piece:
+            if extra := row.keys() - known:
+                raise KeyError(f"table {table.name} has no column {min(extra)}")
+        yield pa.RecordBatch.from_pylist(piece, schema=schema)
 
 
 def read_columns(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
@@ -202,3 +211,10 @@ def read_columns(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
 def from_parquet(data: bytes) -> list[dict[str, Any]]:
     """The rows of a Parquet file."""
     return read_columns(data).to_pylist()
+
+
+def stream(data: bytes, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of the rows of a Parquet file, of which a piece is held at a time."""
+    with pq.ParquetFile(io.BytesIO(data), pre_buffer=False) as file:
+        for batch in file.iter_batches(_PIECE, columns=list(columns), use_threads=False):
+            yield from batch.to_pylist()

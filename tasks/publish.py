@@ -109,7 +109,7 @@ def publish_release(work: Callable[[], Finished]) -> Finished:
 
 def finished_before(provider: Provider, current: Current) -> Finished:
     """The end of a run that found nothing new: the release that is there, and the ledger of the run that made it."""
-    rows = tables.from_parquet(zone.work(provider).read(zone.LEDGER))
+    rows = tables.stream(zone.work(provider).read(zone.LEDGER), ("state", "reason"))
     record = release.read_record(zone.target(provider), current.version)
     if record is None:
         raise Defect("the current release has no readable record")

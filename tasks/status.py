@@ -18,7 +18,7 @@ def status(provider: Provider) -> dict[str, Any]:
     work = zone.work(provider)
     current = release.current(zone.target(provider))
     try:
-        sums = ledger.counts(tables.from_parquet(work.read(zone.LEDGER))).model_dump(mode="json")
+        sums = ledger.counts(tables.stream(work.read(zone.LEDGER), ("state", "reason"))).model_dump(mode="json")
     except FileNotFoundError:
         sums = None
     running = holder(work)

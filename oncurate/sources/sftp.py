@@ -6,15 +6,17 @@ key must be known (`pull.known_hosts`, or the user's own file); an unknown or ch
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
-import paramiko
+import asyncssh
+from fsspec.asyn import get_loop
 
 from oncurate.errors import Rejection, StoreUnreachable
 from oncurate.reasons import Reason
@@ -25,154 +27,197 @@ from oncurate.sources.remote import RemoteSource
 from oncurate.sources.settings import PullSettings, Selection
 
 T = TypeVar("T")
-_REQUEST_BYTES = 32_768
-"""One SFTP read: what every server allows (draft-ietf-secsh-filexfer-02, section 3); many are sent ahead."""
-_BROKEN = (EOFError, ConnectionError, TimeoutError, paramiko.SSHException)
+_REQUEST_BYTES = 1 << 18
+"""One SFTP read at most; a server may allow less (the extension limits@openssh.com says how much)."""
+_GONE = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
+_FOR_GOOD = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.SFTPInvalidFilename, asyncssh.SFTPLinkLoop)
+_BROKEN = (asyncssh.Error, OSError, TimeoutError)
 
 
 class SftpSource(RemoteSource):
     """Every regular file below a path, by name folder by folder. Links are refused, as in local folders.
 
-    Each thread has a channel of its own on one connection, as far as the server lets several be. A large file comes on
-    one channel, many requests ahead: more would only compete for the processor that decrypts.
+    All requests share one connection, which is made anew where it breaks.
     """
 
-    ranges_at_a_time = 1
+    ranges_at_a_time = 2  # each is many requests that are sent at once; the second hides the end of the first
 
     def __init__(self, url: str, settings: PullSettings, selection: Selection) -> None:
         super().__init__(url.rstrip("/"), settings, selection)
         parts = urlsplit(self.url)
-        self._host, self._port, self._path = parts.hostname or "", parts.port or 22, unquote(parts.path) or "/"
-        self._local = threading.local()
-        self._clients: list[paramiko.SSHClient] = []
-        self._lock = threading.Lock()
-        logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # it names paths
+        self._host, self._port = parts.hostname or "", parts.port or 22
+        self._path = unquote_to_bytes(parts.path) or b"/"
+        self._link = _Link(self._host, self._port, settings)
+        logging.getLogger("asyncssh").setLevel(logging.CRITICAL + 1)  # it names paths
 
     def entries(self) -> Iterator[Listed]:
         """The files; `version` is made of modification time (s) and size."""
         try:
-            status = self._ask(lambda sftp: sftp.stat(self._path))
+            attributes = self._ask(lambda sftp: sftp.stat(self._path))
         except FileNotFoundError:
             raise StoreUnreachable(f"the source {self.pace.name} has no such folder or file") from None
-        except OSError:
+        except PermissionError:
             raise StoreUnreachable(f"the source {self.pace.name} does not let us in") from None
-        if stat.S_ISDIR(status.st_mode or 0):
+        if stat.S_ISDIR(attributes.permissions or 0):
             yield from self._walk(self._path, "")
         else:
-            yield self._listed(clean(self._path.rpartition("/")[2]), self._path, status)
+            yield self._listed(clean(os.fsdecode(self._path.rpartition(b"/")[2])), self._path, attributes)
 
     def open(self, listed: Listed) -> BinaryIO:
         """The file, if it still has the time and size that were listed."""
-        path = unquote(urlsplit(listed.url).path)
-        status = self._ask(lambda sftp: sftp.lstat(path))
-        if _version(status) != listed.version or not stat.S_ISREG(status.st_mode or 0):
+        path = unquote_to_bytes(urlsplit(listed.url).path)
+        attributes = self._ask(lambda sftp: sftp.lstat(path))
+        if _version(attributes) != listed.version or not stat.S_ISREG(attributes.permissions or 0):
             raise Rejection(Reason.TRANSFER_INCOMPLETE, "changed since it was listed")
-
-        def fill(start: int, into: memoryview) -> None:
-            if self._once(lambda sftp: _read(sftp, path, start, into)) != len(into):
-                raise Again("breaks off its answers", cut=True)
-
-        return self.ranged(fill, listed.bytes or 0)
+        wait = self.settings.timeout_s
+        return self.ranged(
+            lambda start, into: self._once(lambda sftp: _read(sftp, path, start, into, wait)), listed.bytes or 0
+        )
 
     def close(self) -> None:
         super().close()
-        for client in self._clients:
-            client.close()
+        self._link.close()
 
-    def _walk(self, folder: str, prefix: str) -> Iterator[Listed]:
+    def _walk(self, folder: bytes, prefix: str) -> Iterator[Listed]:
         try:
-            found = sorted(self._ask(lambda sftp: sftp.listdir_attr(folder)), key=lambda entry: entry.filename)
+            found = sorted(self._ask(lambda sftp: sftp.readdir(folder)), key=lambda entry: _bytes(entry.filename))
         except OSError:
-            yield Listed(prefix.rstrip("/") or clean(folder), "", 0, "", Reason.UNREADABLE_FILE)
+            yield Listed(prefix.rstrip("/") or clean(os.fsdecode(folder)), "", 0, "", Reason.UNREADABLE_FILE)
             return
         taken: set[str] = set()
         for entry in found:
-            name = prefix + unique(clean(entry.filename) or "?", taken)
-            path = f"{folder.rstrip('/')}/{entry.filename}"
-            if "/" in entry.filename or entry.filename in ("", ".", ".."):
+            filename, mode = _bytes(entry.filename), entry.attrs.permissions or 0
+            if filename in (b".", b".."):
+                continue
+            name = prefix + unique(clean(os.fsdecode(filename)) or "?", taken)
+            path = folder.rstrip(b"/") + b"/" + filename
+            if b"/" in filename or not filename:
                 yield Listed(name, "", 0, "", Reason.UNSAFE_MEMBER)
-            elif stat.S_ISDIR(entry.st_mode or 0):
+            elif stat.S_ISDIR(mode):
                 yield from self._walk(path, folder_prefix(name))
-            elif stat.S_ISREG(entry.st_mode or 0):
-                yield self._listed(name, path, entry)
+            elif stat.S_ISREG(mode):
+                yield self._listed(name, path, entry.attrs)
             else:
-                yield Listed(name, "", 0, str(entry.st_mtime), Reason.UNSAFE_MEMBER)
+                yield Listed(name, "", 0, str(entry.attrs.mtime), Reason.UNSAFE_MEMBER)
 
-    def _listed(self, name: str, path: str, status: paramiko.SFTPAttributes) -> Listed:
+    def _listed(self, name: str, path: bytes, attributes: asyncssh.SFTPAttrs) -> Listed:
         netloc = urlsplit(self.url).netloc
-        return Listed(name, f"sftp://{netloc}{quote(path)}", status.st_size or 0, _version(status))
+        url = f"sftp://{netloc}{quote_from_bytes(path)}"
+        return Listed(name, url, attributes.size or 0, _version(attributes))
 
-    def _ask(self, action: Callable[[paramiko.SFTPClient], T]) -> T:
-        return self.pace.ask(lambda: self._once(action))
-
-    def _once(self, action: Callable[[paramiko.SFTPClient], T]) -> T:
-        try:
-            return action(self._sftp())
-        except paramiko.AuthenticationException:
-            raise StoreUnreachable(f"the source {self.pace.name} refuses our credentials; see the key pull") from None
-        except paramiko.BadHostKeyException:
-            raise StoreUnreachable(f"the source {self.pace.name} shows another host key than the known one") from None
-        except _BROKEN as error:
-            self._local.sftp = None
-            if "not found in known_hosts" in str(error):
-                raise StoreUnreachable(f"the host key of {self.pace.name} is not known; see pull.known_hosts") from None
-            raise Again("does not answer") from None
-        except paramiko.ssh_exception.NoValidConnectionsError:
-            raise Again("does not answer") from None
-
-    def _sftp(self) -> paramiko.SFTPClient:
-        """This thread's channel."""
-        if getattr(self._local, "sftp", None) is None:
-            with self._lock:
-                if not self._clients or not _is_alive(self._clients[-1]):
-                    self._clients.append(self._connected())
-                try:
-                    self._local.sftp = self._clients[-1].open_sftp()
-                except paramiko.ChannelException:  # the server lets a connection have fewer
-                    self._clients.append(self._connected())
-                    self._local.sftp = self._clients[-1].open_sftp()
-            self._local.sftp.get_channel().settimeout(self.settings.timeout_s)
-        return self._local.sftp
-
-    def _connected(self) -> paramiko.SSHClient:
-        client = paramiko.SSHClient()
-        if self.settings.known_hosts:
-            client.load_host_keys(os.path.expanduser(self.settings.known_hosts))
-        else:
-            client.load_system_host_keys()
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        client.connect(self._host, self._port, **self._login())
-        return client
-
-    def _login(self) -> dict[str, Any]:
-        basic = self.settings.basic()
+    def _ask(self, action: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
+        """A short request, asked again where the connection breaks."""
         wait = self.settings.timeout_s
-        login: dict[str, Any] = {"timeout": wait, "banner_timeout": wait, "auth_timeout": wait}
+        return self.pace.ask(lambda: self._once(lambda sftp: asyncio.wait_for(action(sftp), wait)))
+
+    def _once(self, action: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
+        try:
+            return self._link.run(action)
+        except asyncssh.PermissionDenied:
+            raise StoreUnreachable(f"the source {self.pace.name} refuses our credentials; see the key pull") from None
+        except asyncssh.HostKeyNotVerifiable:
+            raise StoreUnreachable(
+                f"the host key of {self.pace.name} is not known, or another than the known one; see pull.known_hosts"
+            ) from None
+        except _GONE:
+            raise FileNotFoundError from None
+        except _FOR_GOOD:
+            raise PermissionError from None
+        except _BROKEN:
+            self._link.drop()
+            raise Again("does not answer") from None
+
+
+class _Link:
+    """The connection, in the thread in which fsspec runs what is asynchronous; safe between threads."""
+
+    def __init__(self, host: str, port: int, settings: PullSettings) -> None:
+        self._host, self._port, self._settings = host, port, settings
+        self._loop: asyncio.AbstractEventLoop = get_loop()
+        self._lock = asyncio.Lock()
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._sftp: asyncssh.SFTPClient | None = None
+
+    def run(self, action: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
+        """What the action comes to; raises what it raises."""
+
+        async def run() -> T:
+            return await action(await self._client())
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def drop(self) -> None:
+        """Give up the connection; the next request makes another."""
+        connection, self._connection, self._sftp = self._connection, None, None
+        if connection is not None:
+            self._loop.call_soon_threadsafe(connection.abort)
+
+    def close(self) -> None:
+        """End the connection."""
+        self.drop()
+
+    async def _client(self) -> asyncssh.SFTPClient:
+        async with self._lock:
+            if self._sftp is None or self._connection is None or self._connection.is_closed():
+                self._connection = await asyncssh.connect(self._host, self._port, **self._options())
+                self._sftp = await self._connection.start_sftp_client()
+            return self._sftp
+
+    def _options(self) -> dict[str, Any]:
+        settings, wait = self._settings, self._settings.timeout_s
+        options: dict[str, Any] = {
+            "config": None,
+            "connect_timeout": wait,
+            "login_timeout": wait,
+            "keepalive_interval": wait / 2,
+            "keepalive_count_max": 2,
+        }
+        if settings.known_hosts:
+            options["known_hosts"] = str(Path(settings.known_hosts).expanduser())
+        basic = settings.basic()
         if basic:
-            login["username"] = basic[0]
+            options["username"] = basic[0]
             if basic[1]:
-                login |= {"password": basic[1], "allow_agent": False, "look_for_keys": False}
-        if self.settings.key_file_env:
-            login |= {"key_filename": self.settings.key_file(), "allow_agent": False, "look_for_keys": False}
-        return login
+                options |= {"password": basic[1], "client_keys": None, "agent_path": None}
+        if settings.key_file_env:
+            options |= {"client_keys": [settings.key_file()], "agent_path": None}
+        return options
 
 
-def _read(sftp: paramiko.SFTPClient, path: str, start: int, into: memoryview) -> int:
-    """Read from `start` on into `into`; returns how many bytes came."""
-    stop, count = start + len(into), 0
-    with sftp.open(path, "rb") as file:
-        for piece in file.readv([(at, min(_REQUEST_BYTES, stop - at)) for at in range(start, stop, _REQUEST_BYTES)]):
-            if count + len(piece) > len(into):
-                return count
-            into[count : count + len(piece)] = piece
-            count += len(piece)
-    return count
+async def _read(sftp: asyncssh.SFTPClient, path: bytes, start: int, into: memoryview, wait_s: float) -> None:
+    """The bytes from `start` on into all of `into`. Raises `Again` where they end early or none come for `wait_s`."""
+    step = min(_REQUEST_BYTES, sftp.limits.max_read_len)
+    came = 0
+
+    async def piece(at: int, stop: int) -> None:
+        nonlocal came
+        while at < stop:
+            data = _bytes(await file.read(stop - at, start + at))
+            if not 0 < len(data) <= stop - at:
+                raise Again("breaks off its answers", cut=True)
+            into[at : at + len(data)] = data
+            at += len(data)
+            came += len(data)
+
+    async with sftp.open(path, "rb", block_size=0) as file:
+        pieces = [asyncio.ensure_future(piece(at, min(at + step, len(into)))) for at in range(0, len(into), step)]
+        try:
+            while pieces:
+                before = came
+                ended, waiting = await asyncio.wait(pieces, timeout=wait_s, return_when=asyncio.FIRST_EXCEPTION)
+                for one in ended:
+                    one.result()
+                if waiting and came == before:
+                    raise TimeoutError
+                pieces = list(waiting)
+        finally:
+            for one in pieces:
+                one.cancel()
 
 
-def _is_alive(client: paramiko.SSHClient) -> bool:
-    transport = client.get_transport()
-    return transport is not None and transport.is_active()
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
-def _version(status: paramiko.SFTPAttributes) -> str:
-    return f"{status.st_mtime}-{status.st_size}"
+def _version(attributes: asyncssh.SFTPAttrs) -> str:
+    return f"{attributes.mtime}-{attributes.size}"
