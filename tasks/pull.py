@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -28,7 +28,7 @@ from oncurate.sources.selection import HEAD_BYTES, Wanted
 from oncurate.store import Store, read_url
 from tasks import zone
 from tasks.guard import stage_task
-from tasks.pulling import JOURNAL, STAGE, journal_key
+from tasks.pulling import JOURNAL, READING, STAGE, Reading, amount_of, journal_key
 from tasks.zone import Part, Rows
 
 SELECTION = "pull/selection"
@@ -166,11 +166,13 @@ def pull_batch(provider: Provider, batch: str, number: int, total: int) -> Part:
     items = [Listed(*item[:4], Reason(item[4]) if item[4] else None, item[5]) for item in spec["items"]]
     left = [item for item in items if item.source_path not in before]
     taken: list[dict[str, Any]] = list(before.values())
-    with closing(open_source(provider, spec["workers"])) as source:
+    with closing(open_source(provider, spec["workers"])) as source, closing(Reading(store, part.name)) as reading:
         if isinstance(source, Expecting):
             source.expect(left)
-        rows = taking.take_all(left, source, places(provider), lambda: check_window(provider.pull))
+        into = replace(places(provider), heard=reading.heard)
+        rows = taking.take_all(left, source, into, lambda: check_window(provider.pull))
         for piece in _journalled(provider, part, rows):
+            reading.journalled(amount_of(piece).bytes)
             taken += piece
     return zone.save(store, part, {}, Rows(rows=tuple(taken)))
 
@@ -186,7 +188,7 @@ def write_objects(provider: Provider, objects: Iterable[SourceObject]) -> None:
     work = zone.work(provider)
     work.write(zone.OBJECTS, objects_table.to_parquet(sorted(objects, key=lambda o: o.source_path)))
     work.write(SELECTION, Wanted(provider.select).digest.encode())
-    for folder in (JOURNAL, f"batches/{STAGE}"):
+    for folder in (JOURNAL, READING, f"batches/{STAGE}"):
         for key in list(work.list(folder)):
             work.delete(key)
 

@@ -55,6 +55,8 @@ class Places:
     partials: Store
     limits: ArchiveLimits = field(default_factory=ArchiveLimits)
     wanted: Wanted = field(default_factory=lambda: Wanted(Selection()))
+    heard: Callable[[int], None] = lambda _: None
+    """Told of the bytes that are read of local files."""
 
     def spool(self) -> IO[bytes]:
         """A file for a large member that vanishes when it is closed, on the zone's file system where there is one."""
@@ -133,8 +135,8 @@ def _take_local(file: BinaryIO, listed: Listed, places: Places) -> list[SourceOb
     if kind is None and not _is_wanted(file, places.wanted):
         return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
     if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
-        return _unpack_passing(cast(_Filling, file), kind, listed, places)
-    with _ahead(cast(_Filling, file), listed) as some:
+        return _unpack_passing(_Heard(file, places.heard), kind, listed, places)
+    with _ahead(_Heard(file, places.heard), listed) as some:
         sha256, size = _hashed(some)
     if kind is None:
         return [_row(listed, size, sha256, listed.url)]
@@ -309,6 +311,18 @@ class _Filling(Protocol):
     """What bytes are read from, into a buffer; 0 at the end."""
 
     def readinto(self, buffer: memoryview, /) -> int: ...
+
+
+class _Heard:
+    """A file whose reading is told."""
+
+    def __init__(self, file: BinaryIO, tell: Callable[[int], None]) -> None:
+        self._file, self._tell = cast(_Filling, file), tell
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = self._file.readinto(buffer)
+        self._tell(count)
+        return count
 
 
 @contextmanager

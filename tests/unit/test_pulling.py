@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from oncurate.provider import Provider
 from tasks import pulling, zone
-from tasks.pulling import Amount, UnderWay
+from tasks.pulling import Amount, Reading, UnderWay
 from tests.unit.test_pull import archive, provider  # noqa: F401  # fixtures
 
 PATH = "Doe^Test/19700101/1.2.3"
@@ -53,3 +55,24 @@ def test_what_is_under_way_is_summed_over_the_batches_of_this_pull(provider: Cal
     work.delete("partial/left")
     work.delete("partial/new")
     assert under_way.amount().bytes == 244
+
+
+def test_what_is_read_of_a_local_archive_counts_until_its_rows_are_in_the_journal(
+    provider: Callable[..., Provider],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, part = zone.work(provider()), zone.part_of("pull", "batches/one").name
+    work.write(f"{pulling.READING}/{part}-999", b"")  # of a try that was killed
+    under_way = UnderWay(provider(), ["batches/one"])
+    reading = Reading(work, part)
+    reading.heard(100)
+    assert under_way.amount() == Amount()  # not yet due
+    monkeypatch.setattr(pulling, "NOTE_S", 0.0)
+    reading.heard(20)
+    assert under_way.amount() == Amount(bytes=120)
+    work.write(pulling.journal_key(part, ROWS[:1]), b"")
+    reading.journalled(10)
+    assert under_way.amount() == Amount(files=1, bytes=10 + 110)
+    reading.close()
+    assert under_way.amount() == Amount(files=1, bytes=10)
+    assert list(work.list(pulling.READING)) == []
