@@ -306,12 +306,15 @@ def normal_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def read_url(url: str, patience: Patience = Patience()) -> bytes:
-    """The whole object at a URL that `Store.url_of` or a `SourceObject` gave; the name of a provider's file is free."""
+def read_url(url: str, patience: Patience = Patience(), stop: int | None = None) -> bytes:
+    """The object at a URL that `Store.url_of` or a `SourceObject` gave, or its bytes before `stop`.
+
+    The name of a provider's file is free.
+    """
     folder, _, name = url.rpartition("/")
     if url.startswith("file://"):
         name = store_local.path_of(url).name
-    return Store(folder, patience)._try(lambda backend: backend.read(name))
+    return Store(folder, patience)._try(lambda backend: backend.read(name, stop=stop))
 
 
 def _backend(url: str) -> Backend:

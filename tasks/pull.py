@@ -259,7 +259,7 @@ def _still_wanted(provider: Provider, known: list[SourceObject]) -> list[SourceO
 
 
 def _reselected(row: SourceObject, wanted: Wanted) -> SourceObject:
-    if row.reason is not None or wanted.wants(read_url(row.url)[:HEAD_BYTES]):
+    if row.reason is not None or wanted.wants(read_url(row.url, stop=HEAD_BYTES)):
         return row
     return row.model_copy(update={"url": "", "reason": Reason.NOT_SELECTED})
 
