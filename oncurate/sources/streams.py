@@ -203,19 +203,21 @@ class ReadAhead:
 
     def _run(self) -> None:
         while (buffer := self._free.get()) is not None and not self._over.is_set():
-            size, failed = 0, None
-            try:
-                while size < len(buffer) and not self._over.is_set():
-                    count = self._stream.readinto(buffer[size:])
-                    if not count:
-                        break
-                    size += count
-            except BaseException as error:  # noqa: BLE001  # handed to the reader, which raises it
-                failed = error
-            self._watch(buffer[:size])
+            size, failed = self._fill_up(buffer)
             if size or failed is None:
                 self._filled.put(buffer[:size])
             if failed is not None:
                 self._filled.put(failed)
             if failed is not None or not size:
                 return
+
+    def _fill_up(self, buffer: memoryview) -> tuple[int, BaseException | None]:
+        """How many bytes came, and what ended them before the buffer was full, for the reader to raise."""
+        size = 0
+        try:
+            while size < len(buffer) and not self._over.is_set() and (more := self._stream.readinto(buffer[size:])):
+                self._watch(buffer[size : size + more])
+                size += more
+        except BaseException as error:  # noqa: BLE001  # handed to the reader, which raises it
+            return size, error
+        return size, None
