@@ -16,7 +16,7 @@ from prefect.events import emit_event
 from prefect_dask import DaskTaskRunner
 
 from flows import progress
-from flows.engine import dask_cluster, prefect_api
+from flows.engine import dask_cluster, prefect_api, untagged
 from flows.progress import Reporter
 from flows.stages import Stages
 from oncurate.guard import guarded
@@ -31,6 +31,11 @@ from tasks.pull import inputs_digest
 @flow(name="stages", flow_run_name="{provider.dataset}", persist_result=False, log_prints=False)
 def stages(provider: Provider, workers: int) -> Finished:
     """All stages in order. A release that would hold what the current one holds is not made again."""
+    with untagged():
+        return _all_stages(provider, workers)
+
+
+def _all_stages(provider: Provider, workers: int) -> Finished:
     run = Stages(provider, workers, progress.current())
     if provider.limits.pull_concurrency:
         with concurrency(provider.limits.pull_concurrency, strict=True):

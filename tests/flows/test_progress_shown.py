@@ -14,7 +14,7 @@ from tests.phantoms import ct_series
 from tests.provider_files import provider_file
 from tests.webserver import web_server
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
 NAME = "Doe^Test"
 LARGE = (64 << 20) + 1  # what is larger than 64 MiB comes through a file in the work zone
