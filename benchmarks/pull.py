@@ -117,6 +117,7 @@ def _bucket(large: Path, small: Path, folder: Path) -> list[dict[str, Any]]:
         os.environ.update(server.environment)
         store = Store(server.url("source", "bench"))
         store.upload("large/large.bin", large)
+        store.create("whole/large.bin", large.read_bytes())
         for path in small.iterdir():
             store.write(f"small/{path.name}", path.read_bytes())
         path = store.url.removeprefix("s3://")
@@ -124,14 +125,18 @@ def _bucket(large: Path, small: Path, folder: Path) -> list[dict[str, Any]]:
         def one(into: Path) -> None:
             filesystem().get_file(f"{path}/large/large.bin", str(into / "copy"))
 
+        def whole(into: Path) -> None:
+            filesystem().get_file(f"{path}/whole/large.bin", str(into / "copy"))
+
         def many(into: Path) -> None:
             filesystem().get(f"{path}/small/", str(into / "copies"), recursive=True)
 
         size, many_size = large.stat().st_size, SMALL_FILES * SMALL_BYTES
-        ours = [lambda into, part=part: _pull(f"{store.url}/{part}", into) for part in ("large", "small")]
+        ours = [lambda into, part=part: _pull(f"{store.url}/{part}", into) for part in ("large", "whole", "small")]
         return [
-            _row("s3, one object / s3fs get", size, one, ours[0], folder),
-            _row(f"s3, {SMALL_FILES} objects / s3fs get", many_size, many, ours[1], folder),
+            _row("s3, one object, MD5 of parts / s3fs get", size, one, ours[0], folder),
+            _row("s3, one object, CRC of the whole / s3fs get", size, whole, ours[1], folder),
+            _row(f"s3, {SMALL_FILES} objects / s3fs get", many_size, many, ours[2], folder),
         ]
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""How every stage's batch becomes a Prefect task: names, tags, retries, and what its process must do first.
+"""How every stage's batch becomes a Prefect task: names, retries, and what its process must do first.
 
 Belongs here: the task decorator. Does not belong here: what a stage does, or keeping messages clean (`oncurate.guard`).
 """
@@ -46,14 +46,16 @@ def store_failed(_task: Any, _run: Any, state: Any) -> bool:
 
 
 def stage_task(stage: str, run_name: str | None = None, retries: int = RETRIES) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: a stage's function as a Prefect task whose runs an operator can tell apart."""
+    """Decorator: a stage's function as a Prefect task whose runs an operator can tell apart.
+
+    It has no tags: they would cost each run two writes to the API's database (`flows.engine.untagged`).
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
         return task(
             guarded(f"stage {stage}", settled(function)),
             name=stage,
             task_run_name=run_name or f"{stage} {{number}} of {{total}}",
-            tags=["oncurate"],  # one set for all: Prefect opens a client for each distinct set of tags, half a second
             retries=retries,
             retry_delay_seconds=exponential_backoff(backoff_factor=2),
             retry_jitter_factor=0.5,
