@@ -32,7 +32,7 @@ from oncurate.sources.settings import PullSettings
 from oncurate.store import Store
 from oncurate.store_s3 import filesystem
 
-TURNS = 3
+TURNS = 5
 SMALL_FILES, SMALL_BYTES = 400, 150_000
 """About the slices of one CT series, 256 x 256 in 16 bits."""
 

@@ -22,7 +22,7 @@ import httpx
 from oncurate.sources import source_of
 from oncurate.sources.interface import Expecting
 from oncurate.sources.settings import PullSettings
-from tests.pacs import CALLED, CALLING, PASSWORD_ENV, USER_ENV, Orthanc, orthanc
+from tests.pacs import CALLED, CALLING, PASSWORD_ENV, SBIN, USER_ENV, Orthanc, orthanc
 from tests.phantoms import ct_series
 from tests.sshd import Sshd, sshd
 
@@ -70,7 +70,7 @@ class Ssh:
 @contextmanager
 def ssh(folder: Path) -> Iterator[Ssh | None]:
     """An SSH server; None where none is installed."""
-    if shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None or shutil.which("sftp") is None:
+    if shutil.which("sshd", path=SBIN) is None or shutil.which("sftp") is None:
         print("no sshd or no sftp here: pulling by SFTP is not measured")
         yield None
         return
@@ -123,7 +123,7 @@ class Series:
 @contextmanager
 def pacs(folder: Path) -> Iterator[Series | None]:
     """A PACS that holds one series; None where its programs are not installed."""
-    if shutil.which("Orthanc") is None or shutil.which("getscu") is None:
+    if shutil.which("Orthanc", path=SBIN) is None or shutil.which("getscu") is None:
         print("no Orthanc or no getscu here: pulling from a PACS is not measured")
         yield None
         return

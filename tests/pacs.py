@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 CALLED, CALLING = "ARCHIVE", "ONCURATE"
 USER_ENV, PASSWORD_ENV = "PACS_TEST_USER", "PACS_TEST_PASSWORD"
+SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin"
+"""Where Debian puts servers."""
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _READY_S = 60.0
 
@@ -74,7 +76,7 @@ class Orthanc:
         return {USER_ENV: self.user, PASSWORD_ENV: self._password}
 
     def start(self) -> None:
-        program = shutil.which("Orthanc")
+        program = shutil.which("Orthanc", path=SBIN)
         if program is None or not _PLUGIN.exists():
             missing("no Orthanc with DICOMweb here: install Debian's orthanc and orthanc-dicomweb")
         self.folder.mkdir(parents=True, exist_ok=True)

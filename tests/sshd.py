@@ -19,7 +19,7 @@ from pathlib import Path
 import asyncssh
 
 from flows.s3server import free_ports
-from tests.pacs import missing
+from tests.pacs import SBIN, missing
 
 _READY_S = 20.0
 _SEPARATION = Path("/run/sshd")
@@ -43,7 +43,7 @@ class Sshd:
 @contextmanager
 def sshd(folder: Path) -> Iterator[Sshd]:
     """A running server of this machine's files; what it needs is written to `folder`."""
-    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    program = shutil.which("sshd", path=SBIN)
     if program is None:
         missing("no sshd here: install Debian's openssh-server")
     assert program is not None
