@@ -11,6 +11,8 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import IO, Any, BinaryIO, cast
 
@@ -50,7 +52,7 @@ class _Budget:
     total_bytes: int = 0
     entries: int = 0
     paths: set[str] = field(default_factory=set)
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_CHUNK_BYTES)))
+    behind: _Behind = field(default_factory=lambda: _Behind())
 
     def add_entry(self) -> None:
         self.entries += 1
@@ -98,7 +100,9 @@ def unpack(
     Raises `Rejection` where the archive cannot be read further; the members before that are good.
     """
     packed = packed_bytes if callable(packed_bytes) else lambda: packed_bytes
-    yield from _walk(file, kind, name, "", 1, _Budget(limits or ArchiveLimits(), packed, spool))
+    budget = _Budget(limits or ArchiveLimits(), packed, spool)
+    with closing(budget.behind):
+        yield from _walk(file, kind, name, "", 1, budget)
 
 
 def _walk(file: BinaryIO, kind: Format, name: str, prefix: str, depth: int, budget: _Budget) -> Iterator[Member]:
@@ -157,6 +161,33 @@ def _nested(spooled: _Spooled, kind: Format, path: str, depth: int, budget: _Bud
         raise stop
 
 
+class _Behind:
+    """Writes what is in a buffer to a file while the next buffer is filled."""
+
+    def __init__(self) -> None:
+        self.buffer, self._other = (memoryview(bytearray(_CHUNK_BYTES)) for _ in range(2))
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: Future[int] | None = None
+
+    def write(self, file: IO[bytes], count: int) -> None:
+        """Write the first `count` bytes of `buffer`, and have another one in its place."""
+        self.wait()
+        self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="behind")
+        self._running = self._pool.submit(file.write, self.buffer[:count])
+        self.buffer, self._other = self._other, self.buffer
+
+    def wait(self) -> None:
+        """Until all is written. Raises what writing raised."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def close(self) -> None:
+        """End the thread; what is still being written is of no use any more."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
 class _Spooled:
     """The bytes of a member, read once: in memory while small, else in a file that vanishes when it is closed."""
 
@@ -166,16 +197,24 @@ class _Spooled:
         self._digest = hashlib.sha256()
 
     def fill(self, stream: BinaryIO, budget: _Budget) -> None:
-        while count := cast(Any, stream).readinto(budget.buffer):
-            chunk = budget.buffer[:count]
-            self.bytes += count
-            budget.add_bytes(count, self.bytes)
-            if self.bytes > SPOOL_BYTES and isinstance(self.file, io.BytesIO):
-                small, self.file = self.file, budget.spool()
-                self.file.write(small.getbuffer())
-            self.file.write(chunk)
-            self._digest.update(chunk)
+        try:
+            while count := cast(Any, stream).readinto(budget.behind.buffer):
+                self._add(budget.behind.buffer[:count], budget)
+        finally:
+            budget.behind.wait()
         self.file.seek(0)
+
+    def _add(self, chunk: memoryview, budget: _Budget) -> None:
+        self.bytes += len(chunk)
+        budget.add_bytes(len(chunk), self.bytes)
+        if self.bytes > SPOOL_BYTES and isinstance(self.file, io.BytesIO):
+            small, self.file = self.file, budget.spool()
+            self.file.write(small.getbuffer())
+        self._digest.update(chunk)
+        if isinstance(self.file, io.BytesIO):
+            self.file.write(chunk)
+        else:
+            budget.behind.write(self.file, len(chunk))
 
     def head(self) -> bytes:
         head = self.file.read(HEAD_BYTES)

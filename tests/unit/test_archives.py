@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import io
@@ -12,6 +13,7 @@ import random
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -309,3 +311,21 @@ def test_any_damage_ends_in_a_reason() -> None:
             del data[chance.randrange(HEAD_BYTES if len(data) > HEAD_BYTES else 10, len(data)) :]
         if format_of(bytes(data[:HEAD_BYTES]), "x"):
             unpacked(bytes(data), total_bytes=1 << 24)
+
+
+def test_a_full_disk_is_no_damage_of_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large members are written while they are read on: what writing raises comes out, and not with the next member."""
+    monkeypatch.setattr(archives, "SPOOL_BYTES", 10)
+
+    class Full(io.RawIOBase):
+        def write(self, data: Any) -> int:
+            if len(data) > 100:
+                raise OSError(errno.ENOSPC, "full")
+            return len(data)
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return offset
+
+    file = io.BytesIO(tarred({"a": b"x" * (3 << 20), "b": b"y"}))
+    with pytest.raises(OSError, match="full"):
+        list(unpack(file, Format.TAR, "t.tar", 1 << 30, spool=Full))  # type: ignore[arg-type]
