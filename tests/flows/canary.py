@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,13 @@ NUMBER = 7351973519
 SINGLE = 7351973376
 """What NUMBER becomes in single precision."""
 UID_ROOT = f"1.2.826.0.1.{NUMBER}"
-DATE, TIME, AGE = "18510517", "173519.735197", "735Y"
+
+_CLOCKS = (datetime.now(), datetime.now(UTC))
+_HOUR = next(hour for hour in range(24) if all((hour - clock.hour) % 24 not in (0, 1, 2, 23) for clock in _CLOCKS))
+"""An hour that no log of a run that starts now can name by itself."""
+DATE, TIME, AGE = "18510517", f"{_HOUR:02}3519.735197", "735Y"
 NUMBERS = (NUMBER, NUMBER // 10)
-MARKERS = (TEXT, NAME, str(NUMBER // 10), str(SINGLE), DATE, "1851-05-17", "173519.7351", "17:35:19")
+MARKERS = (TEXT, NAME, str(NUMBER // 10), str(SINGLE), DATE, "1851-05-17", TIME[:11], f"{_HOUR:02}:35:19")
 
 _KEPT = frozenset(
     [
