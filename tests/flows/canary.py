@@ -29,7 +29,7 @@ SINGLE = 7351973376
 """What NUMBER becomes in single precision."""
 UID_ROOT = f"1.2.826.0.1.{NUMBER}"
 
-_CLOCKS = (datetime.now(), datetime.now(UTC))
+_CLOCKS = (datetime.now(UTC).astimezone(), datetime.now(UTC))
 _HOUR = next(hour for hour in range(24) if all((hour - clock.hour) % 24 not in (0, 1, 2, 23) for clock in _CLOCKS))
 """An hour that no log of a run that starts now can name by itself."""
 DATE, TIME, AGE = "18510517", f"{_HOUR:02}3519.735197", "735Y"
