@@ -53,8 +53,7 @@ def untagged() -> Iterator[None]:
     """Within it, task runs do not inherit the tags of their flow run.
 
     Before a task run with tags Prefect reads their concurrency limits and writes to them, also where there are none. On
-    SQLite each such pair fails where another write comes between, and the task waits 2 s, 4 s, ... until it asks again:
-    half of the time of a run of ten files (20 s with tags, 10 s without).
+    SQLite each such pair fails where another write comes between, and the task waits 2 s, 4 s, ... until it asks again.
     """
     with TagsContext(current_tags=set()):
         yield

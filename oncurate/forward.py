@@ -15,6 +15,12 @@ _KEPT_BYTES = 1 << 16
 Bytes = bytes | memoryview
 
 
+def put(piece: Bytes, buffer: Any) -> int:
+    """Copy a piece to the start of a buffer that has room for it; returns its length, as `readinto` does."""
+    buffer[: len(piece)] = piece
+    return len(piece)
+
+
 class Forward:
     """Reading forward with a look at the head and a short way back: what tar readers need, without a seek.
 
@@ -46,9 +52,7 @@ class Forward:
 
     def readinto(self, buffer: Any) -> int:
         """The next bytes into `buffer`; returns how many, 0 at the end."""
-        piece = self.some(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
+        return put(self.some(len(buffer)), buffer)
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, at most 65,536, which stay to be read."""

@@ -20,13 +20,13 @@ from oncurate.tables import TABLES
 
 _SCHEMA = TABLES["objects"].schema
 _PIECE = 50_000
-"""Rows that are held twice at a time: some 30 MB."""
+"""Rows that are held twice at a time."""
 
 
 def give_memory_back() -> None:
     """Let Arrow return what it frees at once, for a process that holds large tables for moments of a long life.
 
-    Its own allocators keep it: after the gate of a million objects 0.4 to 1 GB (measured with PyArrow 26).
+    Its own allocators keep it for later use.
     """
     pa.set_memory_pool(pa.system_memory_pool())
 

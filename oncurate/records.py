@@ -36,7 +36,7 @@ class Record(BaseModel):
 class SourceObject:
     """One file of the provider's archive, or one member of an archive file in it.
 
-    An archive may hold millions, and the flow process holds them all: a plain class of half the size, with the methods
+    An archive may hold millions, and the flow process holds them all: a plain class, which is smaller, with the methods
     of a `Record`.
     """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+
+from tests.serving import serving
 
 BOUNDARY = "made-boundary"
 
@@ -58,16 +59,8 @@ def dicomweb_server() -> Iterator[Server]:
     """A running, empty server."""
     orders = Server()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"orders": orders}))
-    server.daemon_threads = True
-    orders.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as orders.port:
         yield orders
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,12 +6,13 @@ Belongs here: passing on and noting. Does not belong here: faults (`tests.faultp
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests.serving import serving
 
 
 @dataclass
@@ -28,16 +29,9 @@ def recording_proxy(to: str) -> Iterator[Recorded]:
     recorded = Recorded()
     handler = type("Handler", (_Handler,), {"recorded": recorded, "to": urlsplit(to).netloc})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    recorded.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as port:
+        recorded.url = f"http://127.0.0.1:{port}"
         yield recorded
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

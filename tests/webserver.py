@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote
+
+from tests.serving import serving
 
 
 @dataclass
@@ -40,20 +41,12 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": web}))
     if tls is not None:  # the handshake is the handler's thread's, so that one caller does not block others
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    web.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as port:
+        web.url = f"http{'s' if tls else ''}://127.0.0.1:{port}/"
         yield web
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(self, *_: object) -> None:
         """Clients that go away are part of the tests."""
 

@@ -113,7 +113,7 @@ def _listed_by(item: SourceObject) -> list[str]:
 
 
 def _records(data: bytes) -> Iterator[Dataset]:
-    """The directory records one by one: as data sets they would take twenty times the bytes of the file."""
+    """The directory records one by one: as data sets they would take many times the bytes of the file."""
     plain, _ = as_plain_stream(io.BytesIO(data), len(data))
     is_implicit, is_little = read_partial(plain, stop_when=_reaches_records).original_encoding
     order = "<" if is_little else ">"

@@ -124,7 +124,6 @@ class SftpSource(RemoteSource):
         except _FOR_GOOD:
             raise PermissionError from None
         except _BROKEN:
-            self._link.drop()
             raise Again("does not answer") from None
 
 
@@ -142,23 +141,34 @@ class _Link:
         """What the action comes to; raises what it raises."""
 
         async def run() -> T:
-            return await action(await self._client())
+            client = await self._client()
+            try:
+                return await action(client)
+            except (*_GONE, *_FOR_GOOD):
+                raise
+            except _BROKEN:
+                if client is self._sftp:  # else another request has made a new connection since
+                    self._drop()
+                raise
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
-    def drop(self) -> None:
+    def close(self) -> None:
+        """End the connection."""
+        self._loop.call_soon_threadsafe(self._drop)
+
+    def _drop(self) -> None:
         """Give up the connection; the next request makes another."""
         connection, self._connection, self._sftp = self._connection, None, None
         if connection is not None:
-            self._loop.call_soon_threadsafe(connection.abort)
-
-    def close(self) -> None:
-        """End the connection."""
-        self.drop()
+            connection.abort()
 
     async def _client(self) -> asyncssh.SFTPClient:
         async with self._lock:
-            if self._sftp is None or self._connection is None or self._connection.is_closed():
+            if self._connection is not None and self._connection.is_closed():
+                self._drop()
+            if self._sftp is None:
+                self._drop()
                 self._connection = await asyncssh.connect(self._host, self._port, **self._options())
                 self._sftp = await self._connection.start_sftp_client()
             return self._sftp

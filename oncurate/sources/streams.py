@@ -14,6 +14,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from oncurate.errors import Rejection
+from oncurate.forward import put
 from oncurate.reasons import Reason
 
 FIRST_BYTES = 1 << 20
@@ -191,9 +192,7 @@ class ReadAhead:
 
     def readinto(self, buffer: Any) -> int:
         """The next bytes into `buffer`; returns how many, 0 at the end."""
-        piece = self.some(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
+        return put(self.some(len(buffer)), buffer)
 
     def close(self) -> None:
         """Stop reading; the stream itself is the caller's to close."""
