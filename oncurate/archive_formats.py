@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
 from oncurate.errors import Rejection
 from oncurate.forward import Forward
+from oncurate.passing import Bytes, put
 from oncurate.reasons import Reason
 
 HEAD_BYTES = 512
@@ -83,11 +85,13 @@ _COMPRESSED: dict[Format, Callable[[BinaryIO], BinaryIO]] = {
 class RawMember:
     """One entry of an archive that is not a folder: its name as it stands there, and how to open it.
 
-    `reason` says why it must not be opened. `sequential` means that damage in it makes the rest unreadable, too.
+    `bytes` is what the archive says of its size, which may be a lie; 0 where it says nothing. `reason` says why it must
+    not be opened. `sequential` means that damage in it makes the rest unreadable, too.
     """
 
     name: str
     open: Callable[[], AbstractContextManager[BinaryIO]]
+    bytes: int = 0
     reason: Reason | None = None
     sequential: bool = False
 
@@ -160,7 +164,7 @@ def _zip_members(file: BinaryIO) -> Iterator[RawMember]:
                 reason = Reason.UNSAFE_MEMBER
             elif info.flag_bits & 0x1:
                 reason = Reason.ENCRYPTED_MEMBER
-            yield RawMember(info.filename, lambda info=info: archive.open(info), reason)
+            yield RawMember(info.filename, lambda info=info: archive.open(info), info.file_size, reason)
 
 
 class _Header(tarfile.TarInfo):
@@ -183,7 +187,8 @@ def _tar_members(stream: Forward) -> Iterator[RawMember]:
             if info.isdir():
                 continue
             reason = None if info.isreg() else Reason.UNSAFE_MEMBER
-            yield RawMember(info.name, lambda info=info: _tar_content(archive, info, stream), reason, sequential=True)
+            content = partial(_tar_content, archive, info, stream)
+            yield RawMember(info.name, content, info.size, reason, sequential=True)
         while block := stream.read(_BUFFER_BYTES):
             if block.strip(b"\x00"):
                 raise tarfile.ReadError("content behind the end of the archive")
@@ -206,14 +211,18 @@ class _Passing(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def some(self, count: int) -> Bytes:
+        """The next bytes, up to `count`, which hold until the next call; none at the end."""
         if not self._left:
-            return 0
-        count = self._stream.readinto(memoryview(buffer)[: self._left])
-        if not count:
+            return b""
+        piece = self._stream.some(min(count, self._left))
+        if not piece:
             raise tarfile.ReadError("unexpected end of data")
-        self._left -= count
-        return count
+        self._left -= len(piece)
+        return piece
+
+    def readinto(self, buffer: Any) -> int:
+        return put(self.some(len(buffer)), buffer)
 
 
 def _is_tar_header(head: bytes) -> bool:

@@ -11,22 +11,20 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
 from oncurate.archive_formats import HEAD_BYTES, READ_ERRORS, Format, RawMember, format_of, is_damage, raw_members
 from oncurate.errors import Rejection
+from oncurate.passing import CHUNK_BYTES, Aside, Bytes, some_of
 from oncurate.reasons import Reason
 from oncurate.source_paths import INSIDE, clean, is_unsafe, unique
 
 SPOOL_BYTES = 64 << 20
 """A member up to this size, bytes, is held in memory, a larger one in a temporary file without a name."""
-
-_CHUNK_BYTES = 1 << 20
 
 
 class ArchiveLimits(BaseModel):
@@ -52,7 +50,8 @@ class _Budget:
     total_bytes: int = 0
     entries: int = 0
     paths: set[str] = field(default_factory=set)
-    behind: _Behind = field(default_factory=lambda: _Behind())
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(CHUNK_BYTES)))
+    writing: Aside = field(default_factory=Aside)
 
     def add_entry(self) -> None:
         self.entries += 1
@@ -101,7 +100,7 @@ def unpack(
     """
     packed = packed_bytes if callable(packed_bytes) else lambda: packed_bytes
     budget = _Budget(limits or ArchiveLimits(), packed, spool)
-    with closing(budget.behind):
+    with closing(budget.writing):
         yield from _walk(file, kind, name, "", 1, budget)
 
 
@@ -125,7 +124,7 @@ def _read(raw: RawMember, path: str, depth: int, budget: _Budget) -> Iterator[Me
     with _Spooled() as spooled:
         try:
             with raw.open() as stream:
-                spooled.fill(stream, budget)
+                spooled.fill(stream, raw.bytes, budget)
         except Rejection as bomb:
             yield Member(path, spooled.bytes, "", reason=bomb.reason)
             raise
@@ -161,33 +160,6 @@ def _nested(spooled: _Spooled, kind: Format, path: str, depth: int, budget: _Bud
         raise stop
 
 
-class _Behind:
-    """Writes what is in a buffer to a file while the next buffer is filled."""
-
-    def __init__(self) -> None:
-        self.buffer, self._other = (memoryview(bytearray(_CHUNK_BYTES)) for _ in range(2))
-        self._pool: ThreadPoolExecutor | None = None
-        self._running: Future[int] | None = None
-
-    def write(self, file: IO[bytes], count: int) -> None:
-        """Write the first `count` bytes of `buffer`, and have another one in its place."""
-        self.wait()
-        self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="behind")
-        self._running = self._pool.submit(file.write, self.buffer[:count])
-        self.buffer, self._other = self._other, self.buffer
-
-    def wait(self) -> None:
-        """Until all is written. Raises what writing raised."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.result()
-
-    def close(self) -> None:
-        """End the thread; what is still being written is of no use any more."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-
 class _Spooled:
     """The bytes of a member, read once: in memory while small, else in a file that vanishes when it is closed."""
 
@@ -196,25 +168,29 @@ class _Spooled:
         self.bytes = 0
         self._digest = hashlib.sha256()
 
-    def fill(self, stream: BinaryIO, budget: _Budget) -> None:
+    def fill(self, stream: BinaryIO, stated: int, budget: _Budget) -> None:
+        if stated > SPOOL_BYTES:
+            self.file = budget.spool()
+        some = some_of(stream, budget.buffer)
         try:
-            while count := cast(Any, stream).readinto(budget.behind.buffer):
-                self._add(budget.behind.buffer[:count], budget)
+            while chunk := some(CHUNK_BYTES):
+                self._add(chunk, budget)
+                budget.writing.wait()
         finally:
-            budget.behind.wait()
+            budget.writing.wait()
         self.file.seek(0)
 
-    def _add(self, chunk: memoryview, budget: _Budget) -> None:
+    def _add(self, chunk: Bytes, budget: _Budget) -> None:
         self.bytes += len(chunk)
         budget.add_bytes(len(chunk), self.bytes)
         if self.bytes > SPOOL_BYTES and isinstance(self.file, io.BytesIO):
             small, self.file = self.file, budget.spool()
             self.file.write(small.getbuffer())
-        self._digest.update(chunk)
         if isinstance(self.file, io.BytesIO):
             self.file.write(chunk)
         else:
-            budget.behind.write(self.file, len(chunk))
+            budget.writing.do(self.file.write, chunk)
+        self._digest.update(chunk)
 
     def head(self) -> bytes:
         head = self.file.read(HEAD_BYTES)

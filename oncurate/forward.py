@@ -9,16 +9,9 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-CHUNK_BYTES = 1 << 20
+from oncurate.passing import CHUNK_BYTES, Bytes, put
+
 _KEPT_BYTES = 1 << 16
-
-Bytes = bytes | memoryview
-
-
-def put(piece: Bytes, buffer: Any) -> int:
-    """Copy a piece to the start of a buffer that has room for it; returns its length, as `readinto` does."""
-    buffer[: len(piece)] = piece
-    return len(piece)
 
 
 class Forward:

@@ -14,7 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 from aiohttp import ClientError as HttpError
+from botocore.client import BaseClient
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     HTTPClientError,
@@ -31,7 +34,13 @@ _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
 _MAX_PARTS = 9_000
 """S3 allows 10,000 parts an object (Amazon S3 user guide, multipart upload limits)."""
-_CONNECT_S, _READ_S = 5, 30
+_CONFIG = {
+    "connect_timeout": 5,
+    "read_timeout": 30,
+    "retries": {"total_max_attempts": 1},
+    "max_pool_connections": 64,  # as many as pull.connections may be
+}
+"""Of both clients; times in seconds. Who asks again, and when, is decided above them."""
 _TRANSIENT_NUMBERS = frozenset({errno.EBUSY, errno.EREMOTEIO, errno.EIO, errno.ECONNRESET, errno.EPIPE})
 _TRANSIENT = (HTTPClientError, ConnectError, IncompleteReadError, ResponseParserError, HttpError, TimeoutError)
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"})
@@ -161,33 +170,43 @@ def open_root(url: str) -> S3Root:
     return S3Root(bucket, prefix)
 
 
-def filesystem(endpoint: str | None = None) -> S3FileSystem:
-    """This process's connection to the S3 server that the AWS variables name, or to the one at `endpoint`."""
-    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    return _connect(os.getpid(), environment, endpoint)
+def filesystem() -> S3FileSystem:
+    """This process's connection to the S3 server that the AWS variables name."""
+    return _connect(os.getpid(), _environment())
 
 
 @lru_cache(maxsize=4)
 def _connect(
     pid: int,  # noqa: ARG001  # the cache's key, as is the environment
     environment: tuple[tuple[str, str], ...],  # noqa: ARG001
-    endpoint: str | None,
 ) -> S3FileSystem:
     """One connection pool a process (they do not survive a fork) and AWS environment. Nothing is cached or retried."""
     filesystem = S3FileSystem(
-        endpoint_url=endpoint,
         skip_instance_cache=True,
         use_listings_cache=False,
         max_concurrency=_PARTS_AT_ONCE,
-        config_kwargs={
-            "connect_timeout": _CONNECT_S,
-            "read_timeout": _READ_S,
-            "retries": {"total_max_attempts": 1},
-            "max_pool_connections": 32,
-        },
+        config_kwargs=_CONFIG,
     )
     filesystem.retries = 1
     return filesystem
+
+
+def client(endpoint: str | None = None) -> BaseClient:
+    """A connection, to the server at `endpoint` if given, whose answers threads read into buffers of their own."""
+    return _make_client(os.getpid(), _environment(), endpoint)
+
+
+@lru_cache(maxsize=4)
+def _make_client(
+    pid: int,  # noqa: ARG001  # the cache's key, as is the environment
+    environment: tuple[tuple[str, str], ...],  # noqa: ARG001
+    endpoint: str | None,
+) -> BaseClient:
+    return botocore.session.get_session().create_client("s3", endpoint_url=endpoint, config=Config(**_CONFIG))
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 def _parts(size: int) -> dict[str, int]:

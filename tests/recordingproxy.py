@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that passes requests on unchanged and notes them, for tests of what a client sends.
+"""An HTTP proxy on loopback that passes requests on unchanged and notes them, for tests of what a client sends or logs.
 
 Belongs here: passing on and noting. Does not belong here: faults (`tests.faultproxy`), assertions.
 """
@@ -24,10 +24,13 @@ class Recorded:
 
 
 @contextmanager
-def recording_proxy(to: str) -> Iterator[Recorded]:
-    """A proxy in front of the server at the URL `to`. The Host header stays the client's, which signatures cover."""
+def recording_proxy(to: str, last_header: str = "") -> Iterator[Recorded]:
+    """A proxy in front of the server at the URL `to`. The Host header stays the client's, which signatures cover.
+
+    `last_header` is a line to add to the headers of each answer, as it is.
+    """
     recorded = Recorded()
-    handler = type("Handler", (_Handler,), {"recorded": recorded, "to": urlsplit(to).netloc})
+    handler = type("Handler", (_Handler,), {"recorded": recorded, "to": urlsplit(to).netloc, "last": last_header})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     with serving(server) as port:
         recorded.url = f"http://127.0.0.1:{port}"
@@ -37,6 +40,7 @@ def recording_proxy(to: str) -> Iterator[Recorded]:
 class _Handler(BaseHTTPRequestHandler):
     recorded: Recorded
     to: str
+    last: str
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None: ...
@@ -62,6 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(body)))
+        if self.last:
+            self.flush_headers()
+            self.wfile.write(f"{self.last}\r\n".encode())
         self.end_headers()
         self.wfile.write(body)
         server.close()

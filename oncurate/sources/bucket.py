@@ -8,12 +8,15 @@ server.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from botocore.exceptions import FlexibleChecksumError
-from fsspec.asyn import sync
+from botocore.exceptions import ClientError, FlexibleChecksumError, IncompleteReadError, ResponseStreamingError
+from s3fs.errors import translate_boto_error
+from urllib3.exceptions import HTTPError as BodyError
 
 from oncurate.errors import Rejection, StoreUnreachable
 from oncurate.reasons import Reason
@@ -22,12 +25,15 @@ from oncurate.sources.interface import Listed
 from oncurate.sources.pace import Again
 from oncurate.sources.remote import RemoteSource, name_of
 from oncurate.sources.settings import PullSettings, Selection
-from oncurate.sources.streams import FIRST_BYTES, Hash, Verified
-from oncurate.store_s3 import S3Root, error_code, filesystem
+from oncurate.sources.streams import FIRST_BYTES, PART_BYTES, Verified
+from oncurate.store_s3 import S3Root, client, error_code
 
-_PIECE_BYTES = 1 << 18
+T = TypeVar("T")
+
+_PIECE_BYTES = 1 << 20
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "503", "429", "TooManyRequests", "RequestLimitExceeded"})
 _CHANGED = frozenset({"PreconditionFailed", "412"})
+_BROKEN_OFF = (IncompleteReadError, ResponseStreamingError, BodyError)
 
 
 class BucketSource(RemoteSource):
@@ -38,8 +44,10 @@ class BucketSource(RemoteSource):
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
         self._bucket, self._prefix = bucket, prefix
         self._root = S3Root(bucket, prefix)
-        self._fs = filesystem(settings.endpoint)
+        self._client = client(settings.endpoint)
         self._payer = {"RequestPayer": "requester"} if settings.requester_pays else {}
+        for name in ("botocore", "urllib3"):  # they name keys
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
     def entries(self) -> Iterator[Listed]:
         """The objects, page by page; consoles' "folders" are left out, delete markers too."""
@@ -75,15 +83,20 @@ class BucketSource(RemoteSource):
         head = self._ask("head_object", ChecksumMode="ENABLED", **which)
         if head["ETag"].strip('"') != etag or head["ContentLength"] != size:
             raise Rejection(Reason.TRANSFER_INCOMPLETE, "changed since it was listed")
-        found = stated_sum(head) or etag_sum(head, etag) or self._sum_of_parts(head, etag, which)
+        found = stated_sum(head) or etag_sum(head, etag)
+        parts = None if found else self._md5_of_parts(head, etag, which)
 
         def fill(start: int, into: memoryview) -> None:
             self._fill({"Range": f"bytes={start}-{start + len(into) - 1}", "IfMatch": f'"{etag}"', **which}, into)
+            if parts:
+                parts.note(start, into)
 
-        return self.ranged(fill, size, [found] if found else [])
+        if parts is None:
+            return self.ranged(fill, size, [found] if found else [])
+        return self.ranged(fill, size, [(parts, etag)], PART_BYTES // parts.part_bytes * parts.part_bytes)
 
-    def _sum_of_parts(self, head: dict[str, Any], etag: str, which: dict[str, Any]) -> tuple[Hash, str] | None:
-        """The ETag of an object in parts, where the server tells their size and they are all of it but the last."""
+    def _md5_of_parts(self, head: dict[str, Any], etag: str, which: dict[str, Any]) -> MultipartMd5 | None:
+        """What the ETag is made of, where the server tells the parts' size and they are all of it but the last."""
         count, size = parts_of(head, etag), head["ContentLength"]
         if count is None:
             return None
@@ -92,7 +105,7 @@ class BucketSource(RemoteSource):
         if first.get("PartsCount", 1 if count == 1 else None) != count or not (count - 1) * part < size <= count * part:
             return None
         last = self._ask("head_object", PartNumber=count, **which)["ContentLength"]
-        return (MultipartMd5(part), etag) if last == size - (count - 1) * part else None
+        return MultipartMd5(part, size) if last == size - (count - 1) * part else None
 
     def _items(self, prefix: str) -> Iterator[dict[str, Any]]:
         is_all = self.settings.versions == "all"
@@ -120,45 +133,49 @@ class BucketSource(RemoteSource):
         return Listed(name, url, item["Size"], version, reason)
 
     def _get(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        async def get() -> tuple[dict[str, Any], bytes]:
-            answer = await self._fs._call_s3("get_object", Bucket=self._bucket, **arguments)
-            async with answer["Body"] as body:
-                return answer, await body.read()
+        def get() -> tuple[dict[str, Any], bytes]:
+            answer = self._client.get_object(Bucket=self._bucket, **arguments)
+            with closing(answer["Body"]) as body:
+                return answer, body.read()
 
-        return self._translated(lambda: sync(self._fs.loop, get))
+        return self._translated(get)
 
     def _fill(self, arguments: dict[str, Any], into: memoryview) -> None:
-        async def fill() -> None:
-            answer = await self._fs._call_s3("get_object", Bucket=self._bucket, **arguments)
-            at = 0
-            async with answer["Body"] as body:
-                while piece := await body.read(_PIECE_BYTES):
-                    if at + len(piece) > len(into):
-                        raise Again("answers with more than was asked for", cut=True)
-                    into[at : at + len(piece)] = piece
-                    at += len(piece)
-            if at != len(into):
-                raise Again("breaks off its answers", cut=True)
+        def fill() -> None:
+            with closing(self._client.get_object(Bucket=self._bucket, **arguments)["Body"]) as body:
+                at = 0
+                while piece := body.readinto(into[at : at + _PIECE_BYTES]):
+                    at += piece
+                if at < len(into):
+                    raise Again("breaks off its answers", cut=True)
+                if body.read(1):
+                    raise Again("answers with more than was asked for", cut=True)
 
-        self._translated(lambda: sync(self._fs.loop, fill))
+        self._translated(fill)
 
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
         return self.pace.ask(
-            lambda: self._translated(lambda: self._fs.call_s3(method, Bucket=self._bucket, **arguments))
+            lambda: self._translated(lambda: getattr(self._client, method)(Bucket=self._bucket, **arguments))
         )
 
-    def _translated(self, action: Any) -> Any:
+    def _translated(self, action: Callable[[], T]) -> T:
         try:
             return action()
         except FlexibleChecksumError:
             raise Rejection(Reason.CHECKSUM_MISMATCH) from None
+        except _BROKEN_OFF:
+            raise Again("breaks off its answers", cut=True) from None
+        except ClientError as answer:
+            why = self._meaning(translate_boto_error(answer))
         except self._root.ERRORS as error:
-            code = error_code(error)
-            if code in _CHANGED:
-                raise Rejection(Reason.TRANSFER_INCOMPLETE, "changed while it was read") from None
-            if code in _BUSY or self._root.is_transient(error):
-                raise Again(self._root.complaint(error) or "does not answer") from None
-            complaint = self._root.complaint(error)
-            if complaint is None:
-                raise
-            raise StoreUnreachable(f"the source {self.url} {complaint}") from None
+            why = self._meaning(error)
+        raise why from None
+
+    def _meaning(self, error: Exception) -> Exception:
+        code = error_code(error)
+        if code in _CHANGED:
+            return Rejection(Reason.TRANSFER_INCOMPLETE, "changed while it was read")
+        complaint = self._root.complaint(error)
+        if code in _BUSY or self._root.is_transient(error):
+            return Again(complaint or "does not answer")
+        return error if complaint is None else StoreUnreachable(f"the source {self.url} {complaint}")

@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from oncurate.passing import CHUNK_BYTES, Aside, Bytes, put, some_of
 from oncurate.sources.interface import Listed
-from oncurate.sources.streams import CHUNK_BYTES, ReadAhead, Verified
+from oncurate.sources.streams import ReadAhead, Verified
 from oncurate.store import Store
 
 PIECE_BYTES = 64 << 20
@@ -36,53 +37,67 @@ class Partial:
         self._store, self._name = store, name
         self._in_pieces = name is not None and store.local_path(name) is None
         self._saved = self._fetch_pieces() if self._in_pieces else 0
-        self._stream: ReadAhead | None = None
+        self._kept = some_of(file)
         self._is_behind = True  # there is more in the file
+        self._stream: Verified | ReadAhead | None = None
+        self._writing = Aside()
 
     def attach(self, stream: Any) -> None:
         """Continue with `stream` after what is kept; a stream that cannot start there is read from its beginning."""
         kept = self.file.seek(0, os.SEEK_END)
-        if kept and isinstance(stream, Verified) and stream.can_resume:
+        by_ranges = isinstance(stream, Verified) and stream.can_resume
+        if kept and by_ranges:
             self.file.seek(0)
             stream.resume(iter(lambda: self.file.read(CHUNK_BYTES), b""))
         elif kept:
             self.file.seek(0)
             self.file.truncate()
             self._saved = 0
-        self._stream = ReadAhead(stream)
+        self._stream = stream if by_ranges else ReadAhead(stream)  # ranges are fetched ahead as it is
         self.file.seek(0)
 
     def peek(self, count: int) -> bytes:
         """The first `count` bytes, or all there are; they stay to be read."""
-        head = bytearray(count)
-        size = 0
-        while size < count and (more := self.readinto(memoryview(head)[size:])):
-            size += more
+        pieces: list[bytes] = []
+        left = count
+        while left and (piece := self.some(left)):
+            pieces.append(bytes(piece))
+            left -= len(piece)
+        self._writing.wait()
         self.file.seek(0)
         self._is_behind = True
-        return bytes(head[:size])
+        return b"".join(pieces)
+
+    def some(self, count: int) -> Bytes:
+        """The next bytes, up to `count`, which hold until the next call; none at the end."""
+        self._writing.wait()
+        if self._is_behind:
+            if kept := self._kept(count):
+                return kept
+            self._is_behind = False
+        piece = self._stream.some(count) if self._stream else b""
+        self._writing.do(self._write, piece)
+        return piece
 
     def readinto(self, buffer: Any) -> int:
         """The next bytes into `buffer`; returns how many, 0 at the end."""
-        view = memoryview(buffer)
-        count = cast(Any, self.file).readinto(view) if self._is_behind else 0
-        if not count and self._stream is not None:
-            self._is_behind = False
-            count = self._stream.readinto(view)
-            self.file.write(view[:count])
-            if self._in_pieces and self.file.tell() - self._saved >= PIECE_BYTES:
-                self._save_piece()
-        return count
+        return put(self.some(len(buffer)), buffer)
 
     def close(self) -> None:
         """Stop reading; what is kept stays."""
-        if self._stream is not None:
+        if isinstance(self._stream, ReadAhead):
             self._stream.close()
+        self._writing.close()
 
     def drop(self) -> None:
         """Remove what was kept."""
         if self._name is not None:
             _remove(self._store, self._name)
+
+    def _write(self, piece: Bytes) -> None:
+        self.file.write(piece)
+        if self._in_pieces and self.file.tell() - self._saved >= PIECE_BYTES:
+            self._save_piece()
 
     def _save_piece(self) -> None:
         end = self.file.tell()

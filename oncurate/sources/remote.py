@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from io import BufferedReader
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ from oncurate.reasons import Reason
 from oncurate.source_paths import clean
 from oncurate.sources.pace import Pace
 from oncurate.sources.settings import PullSettings, Selection
-from oncurate.sources.streams import FIRST_BYTES, Fill, Hash, RangeStream, Verified
+from oncurate.sources.streams import Fill, Hash, RangeStream, Verified
 
 
 class RemoteSource:
@@ -43,15 +42,14 @@ class RemoteSource:
         """End the threads that fetch."""
         self._pool.shutdown(cancel_futures=True)
 
-    def ranged(self, fill: Fill, size: int, sums: Iterable[tuple[Hash, str]] = ()) -> BinaryIO:
+    def ranged(self, fill: Fill, size: int, sums: Iterable[tuple[Hash, str]] = (), part_bytes: int = 0) -> BinaryIO:
         """A verified stream over `fill`, which is asked again with back-off and kept to the rate."""
 
         def once(start: int, into: memoryview) -> None:
             self.pace.spend(len(into))
             self.pace.ask(lambda: fill(start, into))
 
-        buffered = BufferedReader(RangeStream(once, size, self._pool), FIRST_BYTES)
-        return cast(BinaryIO, Verified(buffered, size, sums))
+        return cast(BinaryIO, Verified(RangeStream(once, size, self._pool, part_bytes), size, sums))
 
 
 def name_of(key: str) -> tuple[str, Reason | None]:

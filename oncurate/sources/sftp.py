@@ -29,6 +29,8 @@ from oncurate.sources.settings import PullSettings, Selection
 T = TypeVar("T")
 _REQUEST_BYTES = 1 << 18
 """One SFTP read at most; a server may allow less (the extension limits@openssh.com says how much)."""
+_CIPHERS = "^aes256-gcm@openssh.com,aes128-gcm@openssh.com"
+"""First of the usual ones: processors have instructions for them."""
 _GONE = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 _FOR_GOOD = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.SFTPInvalidFilename, asyncssh.SFTPLinkLoop)
 _BROKEN = (asyncssh.Error, OSError, TimeoutError)
@@ -181,6 +183,7 @@ class _Link:
             "login_timeout": wait,
             "keepalive_interval": wait / 2,
             "keepalive_count_max": 2,
+            "encryption_algs": _CIPHERS,
         }
         if settings.known_hosts:
             options["known_hosts"] = str(Path(settings.known_hosts).expanduser())

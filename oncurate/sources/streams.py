@@ -14,15 +14,14 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from oncurate.errors import Rejection
-from oncurate.forward import put
+from oncurate.passing import CHUNK_BYTES, Aside, Bytes, put, some_of
 from oncurate.reasons import Reason
 
 FIRST_BYTES = 1 << 20
 """The first part of a file, bytes: a DICOM header and most single slices; nothing is fetched ahead of it."""
-PART_BYTES = 8 << 20
-"""Each further part: large enough to hide latency."""
-PARTS_AHEAD = 3
-CHUNK_BYTES = 1 << 20
+PART_BYTES = 16 << 20
+"""Each further part ends at a multiple of this: large enough to hide latency, and to be worked on as one piece."""
+PARTS_AHEAD = 2
 CHUNKS_AHEAD = 4
 
 
@@ -38,13 +37,18 @@ Fill = Callable[[int, memoryview], None]
 
 
 class RangeStream(io.RawIOBase):
-    """A file that is read by ranges, several at a time while it is read in order, into buffers that are used again."""
+    """A file that is read by ranges, several at a time while it is read in order, into buffers that are used again.
 
-    def __init__(self, fill: Fill, size: int, pool: Executor) -> None:
+    The ranges begin and end at multiples of `part_bytes` (0: `PART_BYTES`); the first of them is got in two, its head
+    alone at first.
+    """
+
+    def __init__(self, fill: Fill, size: int, pool: Executor, part_bytes: int = 0) -> None:
         self._fill, self._size, self._pool = fill, size, pool
+        self._part_bytes = part_bytes or PART_BYTES
         self._parts: dict[int, tuple[Future[None], memoryview]] = {}
         self._free: list[memoryview] = []
-        self._at = 0
+        self._at = self._first = 0
 
     def readable(self) -> bool:
         return True
@@ -56,56 +60,62 @@ class RangeStream(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to `offset`; nothing before it is asked for from then on."""
         self._at = max(0, {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset)
+        self._forget_all()
+        self._first = self._at
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
+    def some(self, count: int) -> memoryview:
+        """The next bytes, up to `count`, which hold until the next call; none at the end."""
         if self._at >= self._size:
-            return 0
-        part = _part_of(self._at)
-        start, stop = _bounds(part, self._size)
+            return memoryview(b"")
+        part = self._part_of(self._at)
+        start, stop = self._bounds(part)
         came, found = self._ask(part)
         came.result()
-        data = found[self._at - start : stop - start][: len(buffer)]
-        buffer[: len(data)] = data
-        self._at += len(data)
-        if self._at >= stop:
-            self._forget(part)
-        return len(data)
+        piece = found[self._at - start : stop - start][:count]
+        self._at += len(piece)
+        return piece
+
+    def readinto(self, buffer: Any) -> int:
+        return put(self.some(len(buffer)), buffer)
 
     def close(self) -> None:
-        for part in list(self._parts):
-            self._forget(part)
+        self._forget_all()
         super().close()
 
     def _ask(self, part: int) -> tuple[Future[None], memoryview]:
-        last = _part_of(self._size - 1)
+        last = self._part_of(self._size - 1)
         ahead = PARTS_AHEAD if part else 0
         wanted = range(part, min(last, part + ahead) + 1)
         for other in [p for p in self._parts if p not in wanted]:
             self._forget(other)
         for one in wanted:
             if one not in self._parts:
-                start, stop = _bounds(one, self._size)
-                buffer = self._free.pop() if one and self._free else memoryview(bytearray(PART_BYTES if one else stop))
+                start, stop = self._bounds(one)
+                length = min(self._part_bytes, self._size) if one else stop
+                buffer = self._free.pop() if one and self._free else memoryview(bytearray(length))
                 self._parts[one] = self._pool.submit(self._fill, start, buffer[: stop - start]), buffer
         return self._parts[part]
+
+    def _forget_all(self) -> None:
+        for part in list(self._parts):
+            self._forget(part)
 
     def _forget(self, part: int) -> None:
         came, buffer = self._parts.pop(part)
         if part and (came.cancel() or came.done()):  # else it is still written to
             self._free.append(buffer)
 
+    def _part_of(self, at: int) -> int:
+        return 0 if at < FIRST_BYTES else 1 + at // self._part_bytes
 
-def _part_of(at: int) -> int:
-    return 0 if at < FIRST_BYTES else 1 + (at - FIRST_BYTES) // PART_BYTES
-
-
-def _bounds(part: int, size: int) -> tuple[int, int]:
-    if part == 0:
-        return 0, min(size, FIRST_BYTES)
-    start = FIRST_BYTES + (part - 1) * PART_BYTES
-    return start, min(size, start + PART_BYTES)
+    def _bounds(self, part: int) -> tuple[int, int]:
+        if part == 0:
+            return self._first, min(self._size, FIRST_BYTES)
+        start = max(self._first, FIRST_BYTES, (part - 1) * self._part_bytes)
+        return start, min(self._size, part * self._part_bytes)
 
 
 class Verified(io.RawIOBase):
@@ -117,6 +127,8 @@ class Verified(io.RawIOBase):
 
     def __init__(self, stream: Any, size: int | None, sums: Iterable[tuple[Hash, str]] = ()) -> None:
         self._stream, self._size, self._sums, self._at = stream, size, tuple(sums), 0
+        self._some = some_of(stream)
+        self._summing = Aside()
 
     def readable(self) -> bool:
         return True
@@ -132,21 +144,31 @@ class Verified(io.RawIOBase):
         """Whether the stream can start in the middle without asking for what is before it."""
         return bool(self._stream.seekable())
 
-    def readinto(self, buffer: Any) -> int:
-        count = self._stream.readinto(buffer) or 0
-        self._count(memoryview(buffer)[:count])
-        if not count and len(buffer):
+    def some(self, count: int) -> Bytes:
+        """The next bytes, up to `count`, which hold until the next call; none at the end."""
+        self._summing.wait()
+        piece = self._some(count)
+        self._count(piece)
+        if not piece and count:
             self._check()
-        return count
+        return piece
+
+    def readinto(self, buffer: Any) -> int:
+        return put(self.some(len(buffer)), buffer)
 
     def close(self) -> None:
+        self._summing.close()
         self._stream.close()
         super().close()
 
-    def _count(self, data: Any) -> None:
+    def _count(self, data: Bytes) -> None:
         self._at += len(data)
         if self._size is not None and self._at > self._size:
             raise Rejection(Reason.TRANSFER_INCOMPLETE, "more bytes than stated")
+        if self._sums:
+            self._summing.do(self._sum, data)
+
+    def _sum(self, data: Bytes) -> None:
         for running, _ in self._sums:
             running.update(data)
 

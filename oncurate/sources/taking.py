@@ -21,7 +21,8 @@ from oncurate.archive_formats import HEAD_BYTES as FORMAT_BYTES
 from oncurate.archive_formats import Format, format_of
 from oncurate.archives import SPOOL_BYTES, ArchiveLimits, Member, unpack
 from oncurate.errors import Rejection, StoreUnreachable
-from oncurate.forward import Bytes, Forward
+from oncurate.forward import Forward
+from oncurate.passing import CHUNK_BYTES, Bytes, some_of
 from oncurate.reasons import Reason
 from oncurate.records import SourceObject
 from oncurate.source_paths import INSIDE
@@ -32,7 +33,7 @@ from oncurate.sources.pace import WindowClosed
 from oncurate.sources.partial import Partial, partial_of
 from oncurate.sources.selection import Wanted
 from oncurate.sources.settings import Selection
-from oncurate.sources.streams import CHUNK_BYTES, ReadAhead
+from oncurate.sources.streams import PART_BYTES, ReadAhead
 from oncurate.store import Store
 from oncurate.store_local import PARTIAL
 
@@ -198,8 +199,7 @@ def _take_through(partial: Partial, stream: BinaryIO, listed: Listed, places: Pl
         return [_row(listed, listed.bytes or 0, reason=Reason.NOT_SELECTED)]
     if kind not in (None, Format.ZIP, Format.UNSUPPORTED):
         return _unpack_passing(partial, kind, listed, places)
-    with _ahead(partial, listed) as some:
-        sha256, size = _hashed(some)
+    sha256, size = _hashed(partial.some)
     if not size:
         return [_row(listed, 0, reason=Reason.EMPTY_FILE)]
     if kind is None:
@@ -233,9 +233,10 @@ def _wanted_head(stream: BinaryIO, places: Places) -> tuple[bytes, bytes | None]
 
 def read_all(stream: BinaryIO, limit: int | None = None) -> bytes:
     """The rest of a stream, up to `limit` bytes of it."""
+    some = getattr(stream, "some", stream.read)
     pieces, left = [], limit if limit is not None else -1
-    while left and (piece := stream.read(min(left, CHUNK_BYTES) if left > 0 else CHUNK_BYTES)):
-        pieces.append(piece)
+    while left and (piece := some(min(left, CHUNK_BYTES) if left > 0 else CHUNK_BYTES)):
+        pieces.append(bytes(piece))
         left -= len(piece) if limit is not None else 0
     return b"".join(pieces)
 
@@ -334,7 +335,8 @@ def _ahead(
     What a call gives holds until the next one.
     """
     if listed.bytes is not None and listed.bytes < 4 * CHUNK_BYTES:
-        yield Forward(_into(stream), watch).some
+        buffer = memoryview(bytearray(min(CHUNK_BYTES, listed.bytes + 1)))
+        yield Forward(some_of(stream, buffer), watch).some
         return
     ahead = ReadAhead(stream, watch)
     try:
@@ -343,14 +345,9 @@ def _ahead(
         ahead.close()
 
 
-def _into(stream: _Filling) -> Callable[[int], Bytes]:
-    buffer = memoryview(bytearray(CHUNK_BYTES))
-    return lambda count: buffer[: stream.readinto(buffer[:count])]
-
-
 def _hashed(some: Callable[[int], Bytes]) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    while chunk := some(CHUNK_BYTES):
+    while chunk := some(PART_BYTES):
         digest.update(chunk)
         size += len(chunk)
     return digest.hexdigest(), size

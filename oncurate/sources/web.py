@@ -25,12 +25,13 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import httpx
 
 from oncurate.errors import Rejection, StoreUnreachable, UsageError
+from oncurate.passing import CHUNK_BYTES, Bytes
 from oncurate.reasons import Reason
 from oncurate.sources.interface import Listed
 from oncurate.sources.pace import Again
 from oncurate.sources.remote import RemoteSource, name_of
 from oncurate.sources.settings import PullSettings, Selection
-from oncurate.sources.streams import CHUNK_BYTES, FIRST_BYTES, Hash, Verified
+from oncurate.sources.streams import FIRST_BYTES, Hash, Verified
 
 PAGE_BYTES = 64 << 20
 """The longest listing that is read: some 500,000 links."""
@@ -233,6 +234,10 @@ class _Body(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def some(self, count: int) -> Bytes:
+        """The next bytes, up to `count`; none at the end."""
+        return self._checked.some(count)
+
     def readinto(self, buffer: Any) -> int:
         return self._checked.readinto(buffer)
 
@@ -242,7 +247,7 @@ class _Body(io.RawIOBase):
         super().close()
 
     def take(self, count: int) -> memoryview:
-        """The next bytes, up to `count`; empty at the end."""
+        """As `some`, of the answer as it comes."""
         while not self._rest:
             try:
                 self._rest = memoryview(next(self._pieces, b""))
@@ -292,12 +297,7 @@ class _Raw:
     """What `Verified` reads from."""
 
     def __init__(self, body: _Body) -> None:
-        self._body = body
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._body.take(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        self.some = body.take
 
     def seekable(self) -> bool:
         return False

@@ -105,8 +105,7 @@ class Pages:
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def call_s3(self, method: str, **arguments: Any) -> dict[str, Any]:
-        assert method == "list_objects_v2"
+    def list_objects_v2(self, **arguments: Any) -> dict[str, Any]:
         first = int(arguments.get("ContinuationToken", 0))
         last = min(self.count, first + 1000)
         found = [
@@ -119,7 +118,7 @@ class Pages:
     "count", [pytest.param(60_000), pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
 )
 def test_a_long_listing_is_never_held(provider: Any, monkeypatch: pytest.MonkeyPatch, count: int) -> None:  # noqa: F811
-    monkeypatch.setattr(bucket, "filesystem", lambda *_: Pages(count))
+    monkeypatch.setattr(bucket, "client", lambda *_: Pages(count))
     monkeypatch.setattr(pull, "open_source", lambda *_: source_of("s3://bucket/p", PullSettings()))
     since = time.monotonic()
     with Peak() as peak:

@@ -51,10 +51,26 @@ def test_checksums_of_parts_are_none_of_the_object() -> None:
 def test_the_etag_of_parts(part: int, step: int) -> None:
     pieces = [DATA[at : at + part] for at in range(0, len(DATA), part)]
     expected = hashlib.md5(b"".join(hashlib.md5(piece).digest() for piece in pieces)).hexdigest()
-    running = MultipartMd5(part)
-    for at in range(0, len(DATA), step):
-        running.update(DATA[at : at + step])
-    assert running.hexdigest() == f"{expected}-{len(pieces)}"
+    for range_bytes in (0, 333, 3000, 100_000, len(DATA)):
+        running = MultipartMd5(part, len(DATA))
+        for at in range(0, len(DATA), range_bytes or len(DATA)):
+            running.note(at, memoryview(DATA)[at : at + range_bytes])
+        for at in range(0, len(DATA), step):
+            running.update(DATA[at : at + step])
+        assert running.hexdigest() == f"{expected}-{len(pieces)}"
+
+
+def test_parts_of_the_etag_that_began_before_they_were_noted_are_hashed_to_their_end() -> None:
+    """Bytes that an earlier transfer kept are not those that this one fetched."""
+    running, sound = MultipartMd5(1000, len(DATA)), MultipartMd5(1000, len(DATA))
+    running.update(b"?" * 500)
+    sound.update(DATA[:500])
+    for one in (running, sound):
+        one.note(0, memoryview(DATA))
+        one.update(DATA[500:])
+    whole = MultipartMd5(1000, len(DATA))
+    whole.update(DATA)
+    assert sound.hexdigest() == whole.hexdigest() != running.hexdigest()
 
 
 @pytest.mark.parametrize("head", [{"ServerSideEncryption": "aws:kms"}, {"SSECustomerAlgorithm": "AES256"}])

@@ -15,6 +15,7 @@ import pytest
 
 from oncurate.errors import Rejection, StoreUnreachable
 from oncurate.forward import Forward
+from oncurate.passing import Aside
 from oncurate.reasons import Reason
 from oncurate.sources import streams
 from oncurate.sources.interface import Listed
@@ -45,7 +46,18 @@ def test_ranges_cover_the_file_once() -> None:
     asked: list[tuple[int, int]] = []
     with ThreadPoolExecutor(4) as pool, RangeStream(ranges(asked), len(DATA), pool) as stream:
         assert io.BufferedReader(stream, 512).read() == DATA
-    assert sorted(asked) == [(0, 1000), *((n, min(n + 7000, len(DATA))) for n in range(1000, len(DATA), 7000))]
+    starts = [0, 1000, *range(7000, len(DATA), 7000)]
+    assert sorted(asked) == list(zip(starts, [*starts[1:], len(DATA)], strict=True))
+
+
+@pytest.mark.parametrize("at", [0, 1, 999, 1000, 6999, 7000, 50_001, len(DATA) - 1, len(DATA)])
+@pytest.mark.parametrize("part_bytes", [0, 4096])
+def test_what_is_before_the_place_gone_to_is_not_asked_for(at: int, part_bytes: int) -> None:
+    asked: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(4) as pool, RangeStream(ranges(asked), len(DATA), pool, part_bytes) as stream:
+        stream.seek(at)
+        assert io.BufferedReader(stream, 512).read() == DATA[at:]
+    assert sum(stop - start for start, stop in asked) == len(DATA) - at
 
 
 def test_only_the_first_part_is_asked_for_a_look_at_the_head() -> None:
@@ -55,7 +67,7 @@ def test_only_the_first_part_is_asked_for_a_look_at_the_head() -> None:
         assert asked == [(0, 1000)]
         stream.seek(50_000)
         assert stream.read(10) == DATA[50_000:50_010]
-    assert (43_000, 50_000) not in asked
+    assert min(start for start, _ in asked[1:]) == 50_000
 
 
 @pytest.mark.parametrize(
@@ -88,6 +100,24 @@ def test_a_resumed_stream_is_verified_as_a_whole() -> None:
         else:
             with pytest.raises(Rejection):
                 stream.read()
+
+
+def test_work_aside_is_done_in_order_and_raises_at_the_next_piece() -> None:
+    seen = bytearray()
+    aside = Aside()
+    for at in range(0, 1 << 20, 100_000):
+        aside.do(seen.extend, memoryview(DATA) if at else b"small")
+    aside.wait()
+    assert bytes(seen) == b"small" + DATA * 10
+
+    def failing(piece: Any) -> None:
+        raise StoreUnreachable("gone")
+
+    aside.do(failing, DATA)
+    with pytest.raises(StoreUnreachable, match="gone"):
+        aside.do(failing, DATA)
+    aside.wait()
+    aside.close()
 
 
 def test_reading_ahead_gives_all_and_raises_what_was_raised() -> None:
