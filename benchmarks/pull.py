@@ -276,7 +276,7 @@ def _touch_memory(path: Path, size: int) -> None:
 
 def _row(name: str, size: int, plain: Action, ours: Action, folder: Path) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    for _ in range(TURNS):
+    for turn in range(TURNS + 1):
         for what, action in (("plain", plain), ("ours", ours)):
             with tempfile.TemporaryDirectory(dir=folder) as into:
                 _touch_memory(Path(into) / "touched", size + _BUFFERS_BYTES)
@@ -284,7 +284,8 @@ def _row(name: str, size: int, plain: Action, ours: Action, folder: Path) -> dic
                     action.prepare()
                 since = time.monotonic()
                 action(Path(into))
-                seconds[what].append(time.monotonic() - since)
+                if turn:  # the first is to warm up
+                    seconds[what].append(time.monotonic() - since)
     before, after = median(seconds["plain"]), median(seconds["ours"])
     best = min(seconds["ours"]) / min(seconds["plain"])
     return {

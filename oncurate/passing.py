@@ -12,8 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 CHUNK_BYTES = 1 << 20
-_ASIDE_BYTES = 1 << 16
-"""Smaller pieces are worked on faster than they are handed to a thread."""
 
 Bytes = bytes | memoryview
 
@@ -40,7 +38,8 @@ def some_of(stream: Any, buffer: memoryview | None = None) -> Callable[[int], By
 class Aside:
     """Work on bytes, in a thread of its own while whoever hands them over works on the same ones.
 
-    One piece at a time: `do` waits for the last one. Both raise what the work on it raised.
+    One piece at a time: `do` waits for the last one. Both raise what the work on it raised. A piece below `CHUNK_BYTES`
+    is worked on at once: a file that fits one is not worth a thread.
     """
 
     def __init__(self) -> None:
@@ -50,7 +49,7 @@ class Aside:
     def do(self, work: Callable[[Any], object], piece: Bytes) -> None:
         """Begin to work on `piece`, which has to hold until `wait`."""
         self.wait()
-        if len(piece) < _ASIDE_BYTES:
+        if len(piece) < CHUNK_BYTES:
             work(piece)
             return
         if self._thread is None:

@@ -103,19 +103,25 @@ def test_a_resumed_stream_is_verified_as_a_whole() -> None:
 
 
 def test_work_aside_is_done_in_order_and_raises_at_the_next_piece() -> None:
-    seen = bytearray()
-    aside = Aside()
-    for at in range(0, 1 << 20, 100_000):
-        aside.do(seen.extend, memoryview(DATA) if at else b"small")
+    threads, seen = set(), bytearray()
+
+    def work(piece: Any) -> None:
+        threads.add(threading.current_thread())
+        seen.extend(piece)
+
+    aside, large = Aside(), DATA * 11
+    for piece in (b"small", large, b"small", memoryview(large)):
+        aside.do(work, piece)
     aside.wait()
-    assert bytes(seen) == b"small" + DATA * 10
+    assert bytes(seen) == (b"small" + large) * 2
+    assert len(threads) == 2
 
     def failing(piece: Any) -> None:
         raise StoreUnreachable("gone")
 
-    aside.do(failing, DATA)
+    aside.do(failing, large)
     with pytest.raises(StoreUnreachable, match="gone"):
-        aside.do(failing, DATA)
+        aside.do(work, b"small")
     aside.wait()
     aside.close()
 
