@@ -15,7 +15,7 @@ from oncurate.store import Store
 from tests.phantoms import ct_series
 from tests.provider_files import provider_file
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
 Run = Callable[[Path], dict[str, Any]]
 ALWAYS = "00:00-12:00, 12:00-00:00 UTC"

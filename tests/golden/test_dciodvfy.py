@@ -61,6 +61,7 @@ def sources() -> Iterator[Path]:
         yield from (path for files in folders.values() for path in files[:SAMPLE])
 
 
+@pytest.mark.slow
 def test_no_error_that_the_source_did_not_have(tmp_path: Path) -> None:
     if PROGRAM is None:
         reason = "dciodvfy is not here: install Debian's dicom3tools"
