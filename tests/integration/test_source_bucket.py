@@ -135,6 +135,19 @@ def test_who_pays_is_said_with_every_request(aws: S3Server, tmp_path: Path, vers
             assert {kind_of(method, path) for method, path, _ in proxy.asked} == {"list", "head", "get"}
 
 
+def test_checksums_are_asked_for_of_whole_objects_only(aws: S3Server, tmp_path: Path) -> None:
+    archive = Prefix(aws.url("source", uuid.uuid4().hex))
+    archive.put({"small": b"1", "large": noise(LARGE)})
+    with recording_proxy(aws.endpoint) as proxy:
+        taken(Prefix(archive.url, SETTINGS.model_copy(update={"endpoint": proxy.url})), places_in(tmp_path))
+    modes = {
+        "range" in headers: headers.get("x-amz-checksum-mode")
+        for method, path, headers in proxy.asked
+        if kind_of(method, path) != "list"
+    }
+    assert modes == {False: "ENABLED", True: None}
+
+
 def test_the_endpoint_of_the_source_is_asked_for_the_source_only(
     aws: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import lzma
 import os
 import random
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -329,3 +330,32 @@ def test_a_full_disk_is_no_damage_of_the_archive(monkeypatch: pytest.MonkeyPatch
     file = io.BytesIO(tarred({"a": b"x" * (3 << 20), "b": b"y"}))
     with pytest.raises(OSError, match="full"):
         list(unpack(file, Format.TAR, "t.tar", 1 << 30, spool=Full))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Format.TAR, Format.ZIP, Format.GZIP])
+def test_large_members_go_through_files(monkeypatch: pytest.MonkeyPatch, kind: Format) -> None:
+    """From their first byte where the archive tells their size, else from where they are found to be large."""
+    monkeypatch.setattr(archives, "SPOOL_BYTES", 50_000)
+    files = {"small": b"1" * 100, "large": os.urandom(3 << 20), "last": b"2"}
+    data = zipped(files) if kind is Format.ZIP else tarred(files, "w:gz" if kind is Format.GZIP else "w")
+    made: list[Any] = []
+
+    def spool() -> Any:
+        made.append(tempfile.TemporaryFile())  # noqa: SIM115  # the unpacker closes it
+        return made[-1]
+
+    found = {}
+    for member in unpack(io.BytesIO(data), kind, "x", len(data), spool=spool):
+        assert member.content is not None
+        found[member.path] = member.content.read()
+        assert hashlib.sha256(found[member.path]).hexdigest() == member.sha256
+    assert found == files
+    assert [file.closed for file in made] == [True]
+
+
+def test_the_size_that_a_zip_states_decides_nothing_but_where_a_member_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "SPOOL_BYTES", 50_000)
+    data = bytearray(zipped({"a": b"1" * 100, "b": b"2"}, compression=zipfile.ZIP_DEFLATED))
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (1 << 30).to_bytes(4, "little")  # size in the central directory
+    assert unpacked(bytes(data)) == ({"a": b"1" * 100, "b": b"2"}, None)
