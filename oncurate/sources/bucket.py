@@ -68,8 +68,8 @@ class BucketSource(RemoteSource):
 
     def open(self, listed: Listed) -> BinaryIO:
         """The object in the version that was listed; changed since, it is refused (TRANSFER_INCOMPLETE)."""
-        parts = urlsplit(listed.url)
-        key, version = unquote(parts.path.lstrip("/")), parse_qs(parts.query).get("versionId", [None])[0]
+        url = urlsplit(listed.url)
+        key, version = unquote(url.path.lstrip("/")), parse_qs(url.query).get("versionId", [None])[0]
         etag = listed.version.partition(" ")[0]
         which: dict[str, Any] = {"Key": key, **self._payer, **({"VersionId": version} if version else {})}
         size = listed.bytes or 0
