@@ -104,7 +104,6 @@ def _folder_by_all(large: Path, folder: Path) -> dict[str, Any]:
         def ours(into: Path) -> None:
             list(pool.map(_pull, [file.as_uri() for file in files], [into / file.name for file in files]))
 
-        list(pool.map(time.sleep, [1] * cores))  # they start, and import what they need
         size = cores * large.stat().st_size
         row = _row(f"folder in memory, {cores} objects by {cores} processes / cp", size, plain, ours, folder)
     for file in files:

@@ -38,7 +38,7 @@ class _Crc:
 class MultipartMd5:
     """The ETag of an object uploaded in parts of `part_bytes`: the MD5 of their MD5 digests, a dash, their number.
 
-    MD5 is slower than a network, but parts are independent: those that `note` has seen whole are not hashed again.
+    Parts are independent: those that `note` has seen whole, from any thread, are not hashed again.
     """
 
     def __init__(self, part_bytes: int, size: int) -> None:
@@ -48,7 +48,7 @@ class MultipartMd5:
         self._is_noted = False
 
     def note(self, start: int, data: memoryview) -> None:
-        """The bytes of the object from `start` on, before they are given to `update`; from any thread."""
+        """The bytes of the object from `start` on, before they are given to `update`."""
         for first in range(-start % self.part_bytes, len(data), self.part_bytes):
             part = data[first : first + self.part_bytes]
             if len(part) == self.part_bytes or start + len(data) == self._size:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,6 +24,7 @@ from oncurate.sources.settings import PullSettings
 from oncurate.sources.streams import Verified
 from oncurate.store import Store, read_url
 from oncurate.store_s3 import filesystem
+from tests.faultproxy import proxy_to
 from tests.recordingproxy import recording_proxy
 from tests.sources_suite import LARGE, QUICK, SourceSuite, noise, places_in, taken
 
@@ -133,6 +135,24 @@ def test_who_pays_is_said_with_every_request(aws: S3Server, tmp_path: Path, vers
             said = {headers.get("x-amz-request-payer") for _, _, headers in proxy.asked}
             assert said == {"requester" if pays else None}
             assert {kind_of(method, path) for method, path, _ in proxy.asked} == {"list", "head", "get"}
+
+
+@pytest.mark.parametrize(("times", "reason"), [(2, None), (100, Reason.TRANSFER_INCOMPLETE)])
+def test_answers_that_break_off_are_asked_for_again_and_cost_no_other_object(
+    aws: S3Server, tmp_path: Path, times: int, reason: Reason | None
+) -> None:
+    archive = Prefix(aws.url("source", uuid.uuid4().hex))
+    data = noise(LARGE)
+    archive.put({"large": data, "small": b"1"})
+    with proxy_to("127.0.0.1", urlsplit(aws.endpoint).port or 0) as proxy:
+        proxy.cuts = [3 << 20] * times
+        cut = Prefix(archive.url, SETTINGS.model_copy(update={"endpoint": f"http://127.0.0.1:{proxy.port}"}))
+        rows = taken(cut, places_in(tmp_path))
+    assert {path: row.reason for path, row in rows.items()} == {"large": reason, "small": None}
+    if reason is None:
+        assert read_url(rows["large"].url) == data
+    else:
+        assert not rows["large"].url
 
 
 def test_checksums_are_asked_for_of_whole_objects_only(aws: S3Server, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import lzma
 import os
 import random
 import tarfile
-import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -340,8 +340,13 @@ def test_large_members_go_through_files(monkeypatch: pytest.MonkeyPatch, kind: F
     data = zipped(files) if kind is Format.ZIP else tarred(files, "w:gz" if kind is Format.GZIP else "w")
     made: list[Any] = []
 
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            time.sleep(0.005)
+            return super().write(data)
+
     def spool() -> Any:
-        made.append(tempfile.TemporaryFile())  # noqa: SIM115  # the unpacker closes it
+        made.append(io.BufferedRandom(Slow()))  # type: ignore[arg-type]
         return made[-1]
 
     found = {}

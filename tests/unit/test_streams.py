@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from oncurate.errors import Rejection, StoreUnreachable
 from oncurate.forward import Forward
-from oncurate.passing import Aside
+from oncurate.passing import CHUNK_BYTES, Aside
 from oncurate.reasons import Reason
 from oncurate.sources import streams
 from oncurate.sources.interface import Listed
@@ -124,6 +125,57 @@ def test_work_aside_is_done_in_order_and_raises_at_the_next_piece() -> None:
         aside.do(work, b"small")
     aside.wait()
     aside.close()
+
+
+class OneBuffer(io.RawIOBase):
+    """Gives a file of pieces that are worth a thread, each in the place of the one before."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at, self._buffer = data, 0, bytearray(CHUNK_BYTES)
+
+    def seekable(self) -> bool:
+        return True
+
+    def some(self, count: int) -> memoryview:
+        piece = self._data[self._at : self._at + min(count, CHUNK_BYTES)]
+        self._at += len(piece)
+        self._buffer[: len(piece)] = piece
+        return memoryview(self._buffer)[: len(piece)]
+
+
+class SlowHash:
+    """Begins late."""
+
+    def __init__(self, wait_s: float) -> None:
+        self._wait_s, self._hash = wait_s, hashlib.sha256()
+
+    def update(self, data: Any) -> None:
+        time.sleep(self._wait_s)
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+@pytest.mark.parametrize(("sum_s", "write_s"), [(0.01, 0.0), (0.0, 0.01)])
+def test_a_buffer_is_not_used_again_while_it_is_summed_or_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sum_s: float, write_s: float
+) -> None:
+    data = os.urandom(5 << 20)
+
+    def slowly(partial: Partial, piece: Any) -> None:
+        time.sleep(write_s)
+        real(partial, piece)
+
+    real = Partial._write
+    monkeypatch.setattr(Partial, "_write", slowly)
+    stream = Verified(OneBuffer(data), len(data), [(SlowHash(sum_s), hashlib.sha256(data).hexdigest())])
+    with stream, partial_of(Store(str(tmp_path)), Listed("a", "x://host/a", len(data), "1")) as partial:
+        partial.attach(stream)
+        while partial.some(1 << 30):
+            pass
+        partial.file.seek(0)
+        assert partial.file.read() == data
 
 
 def test_reading_ahead_gives_all_and_raises_what_was_raised() -> None:
