@@ -6,6 +6,7 @@ Belongs here: servers on loopback, the plain copies, the table. Does not belong 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -21,11 +22,13 @@ from pathlib import Path
 from socket import create_server
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
 from benchmarks import pull_servers
+from benchmarks.link import link_to
 from benchmarks.show import print_table
 from flows.s3server import S3Server
 from oncurate.sources import Places, source_of, taking
@@ -39,6 +42,9 @@ _BUFFERS_BYTES = 256 << 20
 """More than either side holds in memory."""
 SMALL_FILES, SMALL_BYTES = 400, 150_000
 """About the slices of one CT series, 256 x 256 in 16 bits."""
+LINKS_MBIT_S = (1000, 5000)
+"""On loopback the server, the plain copy's client and ours share this machine's cores and nothing else is slow: there
+digests compete with copying. Over a link, as archives are pulled, they run beside it."""
 
 Action = Callable[[Path], object]
 """Brings the bytes into an empty folder."""
@@ -72,7 +78,10 @@ def _noise(path: Path, megabytes: int) -> Path:
 
 
 def _folder(large: Path, folder: Path) -> list[dict[str, Any]]:
-    """From the disk, as an archive larger than memory is; and from memory, where a copy costs next to nothing."""
+    """From the disk, as an archive larger than memory is; and from memory, where a copy costs next to nothing.
+
+    There the digest alone, of which there is one a file, takes longer than a copy.
+    """
 
     def plain(into: Path) -> None:
         shutil.copyfile(large, into / "copy")
@@ -84,6 +93,7 @@ def _folder(large: Path, folder: Path) -> list[dict[str, Any]]:
     return [
         _row("folder on disk, read in place / cp", size, _Cold(large, plain), _Cold(large, ours), folder),
         _row("folder in memory, read in place / cp", size, plain, ours, folder),
+        _row("SHA-256 alone of bytes in memory / cp", size, plain, _Digest(large.read_bytes()), folder),
         _folder_by_all(large, folder),
     ]
 
@@ -127,6 +137,16 @@ class _Cold:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+@dataclass(frozen=True)
+class _Digest:
+    """The SHA-256 of bytes that are here: what no pull of one file can do without."""
+
+    data: bytes
+
+    def __call__(self, into: Path) -> None:  # noqa: ARG002
+        hashlib.sha256(self.data).digest()
+
+
 def _folder_tar(large: Path, small: Path, folder: Path) -> list[dict[str, Any]]:
     rows = []
     for name, member in (("one object", large), (f"{SMALL_FILES} objects", small)):
@@ -168,11 +188,18 @@ def _bucket(large: Path, small: Path, folder: Path) -> list[dict[str, Any]]:
 
         size, many_size = large.stat().st_size, SMALL_FILES * SMALL_BYTES
         ours = [lambda into, part=part: _pull(f"{store.url}/{part}", into) for part in ("large", "whole", "small")]
-        return [
+        rows = [
             _row("s3, one object, MD5 of parts / s3fs get", size, one, ours[0], folder),
             _row("s3, one object, CRC of the whole / s3fs get", size, whole, ours[1], folder),
             _row(f"s3, {SMALL_FILES} objects / s3fs get", many_size, many, ours[2], folder),
         ]
+        endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+        for rate in LINKS_MBIT_S:
+            with link_to(endpoint.hostname or "", endpoint.port or 80, rate) as port:
+                os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+                name = f"s3 over {rate} Mbit/s, one object, MD5 of parts / s3fs get"
+                rows.append(_row(name, size, one, ours[0], folder))
+        return rows
     finally:
         server.stop()
 
@@ -182,20 +209,31 @@ def _web(large: Path, folder: Path) -> list[dict[str, Any]]:
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(large.parent)]
-    url = f"http://127.0.0.1:{port}/large.bin"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            _wait(url)
-
-            def plain(into: Path) -> None:
-                with httpx.stream("GET", url) as answer, (into / "copy").open("wb") as file:
-                    for piece in answer.iter_raw(1 << 20):
-                        file.write(piece)
-
-            size = large.stat().st_size
-            return [_row("http, one file / httpx to a file", size, plain, lambda into: _pull(url, into), folder)]
+            _wait(_web_url(port))
+            rows = [_web_row("http, one file / httpx to a file", port, large, folder)]
+            for rate in LINKS_MBIT_S:
+                with link_to("127.0.0.1", port, rate) as link:
+                    rows.append(_web_row(f"http over {rate} Mbit/s, one file / httpx to a file", link, large, folder))
+            return rows
         finally:
             server.terminate()
+
+
+def _web_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/large.bin"
+
+
+def _web_row(name: str, port: int, large: Path, folder: Path) -> dict[str, Any]:
+    url = _web_url(port)
+
+    def plain(into: Path) -> None:
+        with httpx.stream("GET", url) as answer, (into / "copy").open("wb") as file:
+            for piece in answer.iter_raw(1 << 20):
+                file.write(piece)
+
+    return _row(name, large.stat().st_size, plain, lambda into: _pull(url, into), folder)
 
 
 def _sftp(large: Path, folder: Path) -> list[dict[str, Any]]:

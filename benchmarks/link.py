@@ -1,0 +1,73 @@
+"""A link of a given rate between a client and a server on this machine: `python -m benchmarks.link HOST PORT MBIT_S`.
+
+Belongs here: passing bytes on no quicker than the link would, all connections together, without latency. Does not
+belong here: faults (`tests.faultproxy`), what is measured (`benchmarks.pull`).
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_PIECE_BYTES = 1 << 18
+_SLACK_S = 0.005
+"""How late a piece may be for the next ones to catch up: timers are not exact."""
+
+
+@contextmanager
+def link_to(host: str, port: int, megabits_per_s: int) -> Iterator[int]:
+    """The port of a link to a server; it runs in a process of its own, so that it shares no interpreter."""
+    command = [sys.executable, "-m", "benchmarks.link", host, str(port), str(megabits_per_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as link:
+        try:
+            assert link.stdout
+            yield int(link.stdout.readline())
+        finally:
+            link.terminate()
+
+
+class _Rate:
+    """When the next bytes may pass. Safe between threads."""
+
+    def __init__(self, bytes_per_s: float) -> None:
+        self._bytes_per_s, self._free_at, self._lock = bytes_per_s, 0.0, threading.Lock()
+
+    def take(self, count: int) -> None:
+        """Wait until `count` bytes have had time to pass."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now - _SLACK_S) + count / self._bytes_per_s
+            wait = self._free_at - now
+        if wait > 0:
+            time.sleep(wait)
+
+
+def _pass_on(source: socket.socket, target: socket.socket, rate: _Rate | None) -> None:
+    buffer = memoryview(bytearray(_PIECE_BYTES))
+    with suppress(OSError):
+        while count := source.recv_into(buffer):
+            if rate:
+                rate.take(count)
+            target.sendall(buffer[:count])
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def _serve(host: str, port: int, megabits_per_s: int) -> None:
+    rate = _Rate(megabits_per_s * 1e6 / 8)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        while True:
+            client, _ = listener.accept()
+            server = socket.create_connection((host, port))
+            for way in ((client, server, None), (server, client, rate)):
+                threading.Thread(target=_pass_on, args=way, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
