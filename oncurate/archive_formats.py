@@ -45,7 +45,19 @@ _DAMAGE = (
     ValueError,  # undecodable names, negative offsets
     OverflowError,
 )
-_UNSUPPORTED = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x9d")
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK00PK\x03\x04")  # the last: written to be split, and then was not
+_UNSUPPORTED = (
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\x1f\x9d",  # compress
+    b"PK\x07\x08",  # the first of several files that are one zip
+    b"LZIP\x01",
+    b"\x04\x22\x4d\x18",  # LZ4
+    b"MSCF\x00\x00\x00\x00",  # cabinet
+)
+_UNSUPPORTED_NAME = re.compile(r"\.(iso|dmg|nrg|mdf|lzma|z\d\d|7z\.\d{3}|zip\.\d{3})$", re.IGNORECASE)
+"""Images of discs, and what has no mark of its own at its start: parts of split archives, LZMA alone."""
+_UNZIPPED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
 
 class Format(StrEnum):
@@ -99,11 +111,12 @@ class RawMember:
 def format_of(head: bytes, name: str) -> Format | None:
     """The archive format of a file by its first `HEAD_BYTES`; None for DICOM and everything else.
 
-    The name decides one thing: NIfTI files are compressed volumes, not archives of files.
+    The name decides two things: NIfTI files are compressed volumes, not archives of files; and images of discs are
+    archives, though their first bytes may be anything.
     """
     if head[128:132] == b"DICM":
         return None
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(_ZIP):
         return Format.ZIP
     if head.startswith(b"\x1f\x8b\x08"):
         return None if name.lower().endswith(".nii.gz") else Format.GZIP
@@ -111,11 +124,13 @@ def format_of(head: bytes, name: str) -> Format | None:
         return Format.BZIP2
     if head.startswith(b"\xfd7zXZ\x00"):
         return Format.XZ
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
+    if re.match(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", head):  # the second: a frame that is skipped
         return Format.ZSTD
     if head.startswith(_UNSUPPORTED):
         return Format.UNSUPPORTED
-    return Format.TAR if _is_tar_header(head) else None
+    if _is_tar_header(head):
+        return Format.TAR
+    return Format.UNSUPPORTED if head and _UNSUPPORTED_NAME.search(name) else None
 
 
 def raw_members(file: BinaryIO, kind: Format, name: str) -> Iterator[RawMember]:
@@ -164,6 +179,8 @@ def _zip_members(file: BinaryIO) -> Iterator[RawMember]:
                 reason = Reason.UNSAFE_MEMBER
             elif info.flag_bits & 0x1:
                 reason = Reason.ENCRYPTED_MEMBER
+            elif info.compress_type not in _UNZIPPED:  # Windows packs files from 2 GB on by Deflate64
+                reason = Reason.UNSUPPORTED_ARCHIVE
             yield RawMember(info.filename, lambda info=info: archive.open(info), info.file_size, reason)
 
 

@@ -162,7 +162,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.EMPTY_FILE: "The file has no bytes; ask the provider to send it again.",
     Reason.UNREADABLE_FILE: "The store would not give the file's bytes; check its permissions.",
     Reason.BROKEN_ARCHIVE: "The archive is damaged here; ask the provider to send it again.",
-    Reason.UNSUPPORTED_ARCHIVE: "An archive of a kind that is not unpacked (7z, RAR, compress); ask for zip or tar.",
+    Reason.UNSUPPORTED_ARCHIVE: "Not unpacked: 7z, RAR, parts of archives, images of discs, ...; ask for zip or tar.",
     Reason.UNSAFE_MEMBER: "The archive member is a link, a device, or has a path that leads out of the archive.",
     Reason.ENCRYPTED_MEMBER: "The archive member is encrypted; ask the provider for an open archive.",
     Reason.ARCHIVE_BOMB: "Unpacking would pass the limits of size, ratio, count or depth.",

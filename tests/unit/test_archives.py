@@ -103,6 +103,8 @@ def test_zstandard_archives_and_files_are_unpacked() -> None:
     assert format_of(zstded(FILES)[:HEAD_BYTES], "x") is Format.ZSTD
     assert unpacked(zstded(FILES)) == (FILES, None)
     assert unpacked(zstd.compress(b"content"), "a/b.dcm.zst") == ({"b.dcm": b"content"}, None)
+    skipped = b"\x50\x2a\x4d\x18\x01\x00\x00\x00x"  # as pzstd begins (RFC 8878, 3.1.2)
+    assert unpacked(skipped + zstded(FILES)) == (FILES, None)
 
 
 def test_a_truncated_or_damaged_zstandard_file_is_noticed() -> None:
@@ -129,9 +131,30 @@ def test_what_is_no_archive_is_left_alone() -> None:
     assert format_of(gzip.compress(b"volume"), "t1.nii.gz") is None
 
 
-@pytest.mark.parametrize("head", [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x01", b"\x1f\x9d\x90"])
+@pytest.mark.parametrize(
+    "head", [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x01", b"\x1f\x9d\x90", b"PK\x07\x08PK\x03\x04", b"LZIP\x01"]
+)
 def test_archives_that_are_not_unpacked_say_so(head: bytes) -> None:
     assert unpacked(head.ljust(600, b"\x01")) == ({}, Reason.UNSUPPORTED_ARCHIVE)
+
+
+@pytest.mark.parametrize("name", ["CD1.ISO", "a/disc.dmg", "a.z02", "a.7z.002", "a.zip.003"])
+def test_images_of_discs_and_parts_of_archives_are_known_by_their_names(name: str) -> None:
+    assert unpacked(bytes(600), name) == ({}, Reason.UNSUPPORTED_ARCHIVE)
+    assert format_of(bytes(128) + b"DICM", name) is None
+    assert format_of(zipped(FILES)[:HEAD_BYTES], name) is Format.ZIP
+    assert format_of(b"", name) is None
+
+
+def test_a_zip_that_was_to_be_split_and_was_not_is_unpacked() -> None:
+    assert unpacked(b"PK00" + zipped(FILES)) == (FILES, None)
+
+
+def test_a_zip_member_packed_in_a_way_we_cannot_undo_says_so_and_the_others_are_read() -> None:
+    data = bytearray(zipped({"a": b"1", "b": b"2"}))
+    for mark, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.find(mark) + at] = 9  # Deflate64
+    assert unpacked(bytes(data)) == ({"a": Reason.UNSUPPORTED_ARCHIVE, "b": b"2"}, None)
 
 
 def test_empty_archives_and_empty_members() -> None:
