@@ -29,6 +29,8 @@ from botocore.exceptions import ConnectionError as ConnectError
 from botocore.parsers import ResponseParserError
 from s3fs import S3FileSystem
 
+from oncurate import certificates
+
 _PART_BYTES = 16 << 20
 """One part of a multipart upload; four at a time bound the memory to 64 MiB (s3fs's default is ten of 50 MiB)."""
 _PARTS_AT_ONCE = 4
@@ -128,7 +130,7 @@ class S3Root:
     def is_transient(self, error: BaseException) -> bool:
         if isinstance(error, OSError) and not isinstance(error, _TRANSIENT):
             return error.errno in _TRANSIENT_NUMBERS and not self.is_full(error)
-        return isinstance(error, _TRANSIENT)
+        return isinstance(error, _TRANSIENT) and not certificates.complaint(error)
 
     def is_full(self, error: BaseException) -> bool:
         return error_code(error) in _FULL_CODES or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
@@ -147,6 +149,8 @@ class S3Root:
             )
         where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         server = f"the S3 server at {where.rpartition('@')[2]}" if where else "the S3 server"
+        if why := certificates.complaint(error, "AWS_CA_BUNDLE"):
+            return f"cannot be used: {server} {why}"
         if isinstance(error, _TRANSIENT) or self.is_transient(error):
             return f"cannot be reached: {server} does not answer ({code or type(error).__name__})"
         return f"cannot be used: {server} reports {code or type(error).__name__}"

@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oncurate import elements, headers
+from oncurate.certificates import server_tls
 from oncurate.errors import Rejection, StoreUnreachable, UsageError
 from oncurate.reasons import Reason
-from oncurate.sources.storage import NO_ROOM, NOT_UNDERSTOOD, STORED, Door, Received, Receiver, server_tls
+from oncurate.sources.storage import NO_ROOM, NOT_UNDERSTOOD, STORED, Door, Received, Receiver
 from oncurate.store import Store
 
 GRACE_S = 10.0

@@ -112,7 +112,10 @@ class BucketSource(RemoteSource):
         method = "list_object_versions" if is_all else "list_objects_v2"
         more: dict[str, str] = {}
         while True:
-            page = self._ask(method, Prefix=prefix, **more, **self._payer)
+            try:
+                page = self._ask(method, Prefix=prefix, **more, **self._payer)
+            except FileNotFoundError:
+                raise StoreUnreachable(f"the source {self.url} cannot be listed: is that an S3 server?") from None
             for item in page.get("Versions" if is_all else "Contents", ()):
                 if not item["Key"].endswith("/"):
                     yield item

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from oncurate.certificates import client_tls, server_tls
 from oncurate.errors import Rejection, StoreUnreachable, UsageError
 from oncurate.kinds import CROSS_SECTIONAL, PROJECTION
 from oncurate.reasons import Reason
@@ -39,8 +40,6 @@ from oncurate.sources.storage import (
     Keep,
     Received,
     Receiver,
-    client_tls,
-    server_tls,
 )
 
 AT_A_TIME = 128
@@ -217,7 +216,9 @@ def peer_of(url: str, settings: PullSettings) -> Peer:
     if not parts.username or not parts.hostname or not port or parts.password or parts.path.strip("/"):
         raise UsageError("write a PACS as dimse://TITLE@host:port, the title being that of the PACS")
     called = unquote(parts.username)
-    return Peer(called, parts.hostname, port, settings.calling_aet, client_tls(settings), settings.timeout_s)
+    files = settings.ca_file, settings.client_cert, settings.client_key
+    tls = client_tls(*files) if settings.ca_file or settings.client_cert else None
+    return Peer(called, parts.hostname, port, settings.calling_aet, tls, settings.timeout_s)
 
 
 def destination_of(text: str) -> tuple[str, int]:

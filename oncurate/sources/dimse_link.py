@@ -24,6 +24,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at impo
     Verification,
 )
 
+from oncurate.certificates import complaint
 from oncurate.elements import values
 from oncurate.errors import StoreUnreachable
 from oncurate.sources.dimse_asking import Outcome
@@ -40,6 +41,7 @@ _TOO_MANY = 0xA700
 _SOME_FAILED = 0xB000
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _UNKNOWN_DESTINATION = 0xA801
+_PROBE_S = 2.0
 _REFUSED_FOR_GOOD = 1  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4); 2 is transient
 _WHO = {
     3: "does not know the calling title {calling}: have it added there, or set calling_aet",
@@ -221,7 +223,22 @@ class Link:
             raise Again("refuses the association")
         if found.rejected_contexts:
             raise NotOffered
+        if why := peer.tls and self._tls_complaint(peer.tls):
+            raise StoreUnreachable(f"{peer.name} {why}")
         raise Again("does not answer")
+
+    def _tls_complaint(self, tls: ssl.SSLContext) -> str | None:
+        """What is wrong with whose certificate, which the association does not tell."""
+        address = self.peer.host, self.peer.port
+        try:
+            with (
+                socket.create_connection(address, _PROBE_S) as plain,
+                tls.wrap_socket(plain, server_hostname=self.peer.host) as probe,
+            ):
+                probe.recv(1)  # in TLS 1.3 our certificate is looked at after the handshake
+        except OSError as error:
+            return complaint(error)
+        return None
 
 
 def _status(status: Dataset | None) -> int:

@@ -30,7 +30,6 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from oncurate.deid.written import IMPLEMENTATION_UID
 from oncurate.errors import UsageError
-from oncurate.sources.settings import PullSettings
 
 SYNTAXES: tuple[str, ...] = tuple(str(syntax) for syntax in ALL_TRANSFER_SYNTAXES)
 """Every transfer syntax an object may be stored in; what we cannot decode is told later, by name."""
@@ -38,7 +37,6 @@ SYNTAXES: tuple[str, ...] = tuple(str(syntax) for syntax in ALL_TRANSFER_SYNTAXE
 STORED, REFUSED, NO_ROOM, NOT_UNDERSTOOD = 0x0000, 0x0124, 0xA700, 0xC000
 """Answers to C-STORE (DICOM PS3.4 B.2.3, PS3.7 C.5.11): success, not authorised, out of resources, not understood."""
 
-_HANDSHAKE_S = 30.0
 _POLL_S = 0.05
 
 
@@ -171,48 +169,3 @@ class Receiver:
         while self._server.active_associations and time.monotonic() < until:
             time.sleep(_POLL_S)
         self._ae.shutdown()
-
-
-def client_tls(settings: PullSettings) -> ssl.SSLContext | None:
-    """TLS towards a PACS where `ca_file` or `client_cert` is given; its certificate is verified."""
-    if settings.ca_file is None and settings.client_cert is None:
-        return None
-    context = ssl.create_default_context()
-    if settings.ca_file:
-        _trust(context, settings.ca_file)
-    if settings.client_cert:
-        _load(context, settings.client_cert, settings.client_key)
-    return context
-
-
-def server_tls(cert: str, key: str | None, ca_file: str | None) -> ssl.SSLContext:
-    """TLS of a receiver; with `ca_file` senders must show a certificate that it vouches for."""
-    context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # BCP 195, as the profiles of DICOM PS3.15 B.12 ask
-    _load(context, cert, key)
-    if ca_file:
-        context.verify_mode = ssl.CERT_REQUIRED
-        _trust(context, ca_file)
-    return context
-
-
-def _trust(context: ssl.SSLContext, ca_file: str) -> None:
-    try:
-        context.load_verify_locations(ca_file)
-    except (OSError, ssl.SSLError):
-        raise UsageError(f"no certificate authorities can be read from {ca_file}") from None
-
-
-def _load(context: ssl.SSLContext, cert: str, key: str | None) -> None:
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError):
-        raise UsageError(f"no TLS certificate and key can be read from {cert} and {key or cert}") from None
-
-
-class _LateHandshake(ssl.SSLContext):
-    """Handshakes in the association's own thread and in bounded time, so that a silent caller does not block others."""
-
-    def wrap_socket(self, sock: Any, server_side: bool = False, **kwargs: Any) -> ssl.SSLSocket:
-        sock.settimeout(_HANDSHAKE_S)
-        return super().wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False, **kwargs)

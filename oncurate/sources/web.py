@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import io
 import re
-import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import httpx
 
+from oncurate import certificates
 from oncurate.errors import Rejection, StoreUnreachable, UsageError
 from oncurate.passing import CHUNK_BYTES, Bytes
 from oncurate.reasons import Reason
@@ -54,9 +54,9 @@ class WebSource(RemoteSource):
             raise UsageError("credentials go over https:// only")
         self._base = url if url.endswith("/") else urljoin(url, ".")
         self._client = httpx.Client(
-            verify=_trust(settings),
+            verify=certificates.client_tls(settings.ca_file, settings.client_cert, settings.client_key),
             timeout=settings.timeout_s,
-            trust_env=False,
+            trust_env=parts.hostname not in _LOOPBACK,  # a site's proxy, from the standard variables
             limits=httpx.Limits(max_connections=settings.connections + 2),
             headers={"Accept-Encoding": "identity", "User-Agent": "oncurate"},
         )
@@ -98,7 +98,9 @@ class WebSource(RemoteSource):
                 answer = self._client.send(
                     self._client.build_request(method, url, headers={**headers, **login}), stream=True
                 )
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                if why := certificates.complaint(error):
+                    raise StoreUnreachable(f"the source {self.pace.name} {why}") from None
                 raise Again("does not answer") from None
             except httpx.InvalidURL:
                 raise Rejection(Reason.REDIRECTED_ELSEWHERE) from None
@@ -375,10 +377,3 @@ def _login(settings: PullSettings) -> dict[str, str]:
     if basic:
         return {"Authorization": "Basic " + base64.b64encode(":".join(basic).encode()).decode()}
     return {}
-
-
-def _trust(settings: PullSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.ca_file)
-    if settings.client_cert:
-        context.load_cert_chain(settings.client_cert, settings.client_key)
-    return context

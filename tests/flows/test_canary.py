@@ -22,7 +22,7 @@ import pytest
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
-from oncurate import nifti, tables
+from oncurate import nifti, tables, textnets
 from oncurate.image import Image
 from oncurate.reasons import Reason
 from oncurate.store import Store
@@ -62,6 +62,7 @@ def needles() -> Needles:
     return Needles((*canary.MARKERS, SECRET), canary.NUMBERS)
 
 
+@pytest.mark.skipif(textnets.models() is None, reason="the extra 'ocr' is not installed: what may hold text is refused")
 def test_the_planted_images_were_curated_and_the_others_refused(ended: Run) -> None:
     rows = tables.from_parquet((ended.folder / "work/made/ledger/ledger.parquet").read_bytes())
     ends = {(row["source_path"].split("/")[-1], row["reason"]) for row in rows}

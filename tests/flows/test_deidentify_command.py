@@ -18,6 +18,7 @@ import pytest
 from pydicom import dcmread
 
 from flows.s3server import S3Server
+from oncurate import textnets
 from oncurate.deid import DeidPolicy
 from oncurate.elements import PARSE_ERRORS, tag_of
 from oncurate.headers import quiet
@@ -131,7 +132,8 @@ def test_no_planted_marker_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert ended.returncode == 0, ended.stderr
     (left / "said.txt").write_text(ended.stdout + ended.stderr)
-    assert len(list((left / "out").rglob("*.dcm"))) >= 3 * 3 + 3
+    searched = textnets.models() is not None  # without the extra 'ocr' what may hold text is refused
+    assert len(list((left / "out").rglob("*.dcm"))) >= (3 * 3 + 3 if searched else 3)
     assert search(left, Needles((canary.TEXT, canary.NAME, canary.UID_ROOT, canary.DATE, SECRET))) == []
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from oncurate.sources import partial as partial_module
 from oncurate.sources.bucket import BucketSource
 from oncurate.sources.interface import Listed
 from oncurate.sources.partial import partial_of
-from oncurate.sources.settings import PullSettings
+from oncurate.sources.settings import PullSettings, Selection
 from oncurate.sources.streams import Verified
 from oncurate.store import Store, read_url
 from oncurate.store_s3 import filesystem
+from tests.certificates import certificates_in
 from tests.faultproxy import proxy_to
 from tests.recordingproxy import recording_proxy
 from tests.sources_suite import LARGE, QUICK, SourceSuite, noise, places_in, taken
+from tests.webserver import web_server
 
 pytestmark = pytest.mark.s3
 SETTINGS = PullSettings.model_validate({"retries": QUICK})
@@ -238,3 +241,22 @@ def test_a_partial_object_is_kept_in_a_bucket(bucket_store: Store, monkeypatch: 
         assert min(asked.places) == kept
         partial.drop()
     assert list(bucket_store.list()) == []
+
+
+def test_a_certificate_that_nobody_we_trust_vouches_for_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = certificates_in(tmp_path)
+    variables = {"ACCESS_KEY_ID": "made", "SECRET_ACCESS_KEY": "made", "DEFAULT_REGION": "made"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    why = "no authority that we trust vouches for; check it, and AWS_CA_BUNDLE"
+    with web_server(certificates.server_context()) as web:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", web.url.rstrip("/"))
+        with pytest.raises(StoreUnreachable, match=why):
+            Store("s3://made").check_readable()
+        for bundle, what in ((certificates.other_ca, why), (certificates.ca, "is that an S3 server")):
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+            source = BucketSource("s3://made", PullSettings(), Selection())
+            with closing(source), pytest.raises(StoreUnreachable, match=what):
+                list(source.entries())

@@ -19,6 +19,7 @@ from oncurate.sources import source_of, taking
 from oncurate.sources.settings import PullSettings
 from oncurate.store import read_url
 from tasks.inspect import inspect
+from tests.certificates import certificates_in
 from tests.faultproxy import proxy_to
 from tests.phantoms import ct_series
 from tests.sources_suite import LARGE, QUICK, SourceSuite, noise, opened, places_in, taken
@@ -177,3 +178,29 @@ def test_inspect_says_what_would_come_and_moves_only_heads(archive: Site, tmp_pa
         assert seen["files"] == 4
         assert archive.web.sent < sum(map(len, files.values())) / 2
     assert not (tmp_path / "curated-work").exists()
+
+
+def test_a_certificate_that_nobody_we_trust_vouches_for_is_said_at_once(tmp_path: Path) -> None:
+    certificates = certificates_in(tmp_path)
+    with web_server(certificates.server_context()) as web:
+        web.files["a.dcm"] = b"content"
+        trusting = SETTINGS.model_copy(update={"ca_file": str(certificates.ca)})
+        with closing(source_of(web.url, trusting)) as source:
+            assert [item.source_path for item in source.entries()] == ["a.dcm"]
+        patient = PullSettings(ca_file=str(certificates.other_ca))  # whose retries would take minutes
+        for settings in (patient, PullSettings()):
+            with closing(source_of(web.url, settings)) as source, pytest.raises(StoreUnreachable, match="no authority"):
+                list(source.entries())
+
+
+def test_a_server_behind_the_proxy_of_a_site_is_asked_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with web_server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        proxy.files["http://archive.invalid/ct/a.dcm"] = b"content"
+        with closing(source_of("http://archive.invalid/ct/", SETTINGS)) as source:
+            rows = [row for item in source.entries() for row in taking.take(item, source, places_in(tmp_path))]
+        assert [(row.source_path, row.reason) for row in rows] == [("a.dcm", None)]
+        assert read_url(rows[0].url) == b"content"
