@@ -111,8 +111,8 @@ class RawMember:
 def format_of(head: bytes, name: str) -> Format | None:
     """The archive format of a file by its first `HEAD_BYTES`; None for DICOM and everything else.
 
-    The name decides two things: NIfTI files are compressed volumes, not archives of files; and images of discs are
-    archives, though their first bytes may be anything.
+    The name decides two things: NIfTI files are compressed volumes, not archives of files; and images of discs and
+    parts of archives are archives, whatever their first bytes are.
     """
     if head[128:132] == b"DICM":
         return None

@@ -5,12 +5,14 @@ Belongs here: exactly that, for every protocol. Does not belong here: connection
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any
 
 from oncurate.errors import UsageError
 
 _HANDSHAKE_S = 30.0
+_REFUSED = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE)")  # the last: TLS 1.2, where we show none
 _WHY = {  # X509_V_ERR_... of OpenSSL's x509_vfy.h
     9: "is not valid yet",
     10: "has expired",
@@ -54,7 +56,7 @@ def complaint(error: BaseException | None, trusted: str = "pull.ca_file") -> str
         if isinstance(error, ssl.SSLCertVerificationError) and hasattr(error, "verify_code"):  # aiohttp's own has none
             why = _WHY.get(error.verify_code, "no authority that we trust vouches for")
             return f"shows a certificate that {why}; check it, and {trusted}"
-        if isinstance(error, ssl.SSLError) and "ALERT" in (getattr(error, "reason", None) or ""):
+        if isinstance(error, ssl.SSLError) and _REFUSED.search(getattr(error, "reason", None) or ""):
             return "does not accept the certificate that we show, or wants one; check pull.client_cert"
         error = error.__cause__ or error.__context__
     return None

@@ -32,6 +32,22 @@ def test_what_is_wrong_with_a_certificate_is_said(code: int, why: str) -> None:
     assert why in str(complaint(refused(code)))
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_ours"),
+    [
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", True),
+        ("TLSV1_ALERT_UNKNOWN_CA", True),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", True),
+        ("TLSV1_ALERT_INTERNAL_ERROR", False),
+        (None, False),
+    ],
+)
+def test_a_server_that_refuses_our_certificate_is_told_from_one_in_trouble(reason: str | None, is_ours: bool) -> None:
+    error = ssl.SSLError(1, "made")
+    error.reason = reason
+    assert ("pull.client_cert" in (complaint(error) or "")) is is_ours
+
+
 def test_other_errors_are_no_certificates() -> None:
     assert complaint(ConnectionResetError()) is None
     assert complaint(ssl.SSLEOFError(8, "EOF occurred")) is None
