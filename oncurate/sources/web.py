@@ -53,13 +53,7 @@ class WebSource(RemoteSource):
         if self._login and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise UsageError("credentials go over https:// only")
         self._base = url if url.endswith("/") else urljoin(url, ".")
-        self._client = httpx.Client(
-            verify=certificates.client_tls(settings.ca_file, settings.client_cert, settings.client_key),
-            timeout=settings.timeout_s,
-            trust_env=parts.hostname not in _LOOPBACK,  # a site's proxy, from the standard variables
-            limits=httpx.Limits(max_connections=settings.connections + 2),
-            headers={"Accept-Encoding": "identity", "User-Agent": "oncurate"},
-        )
+        self._client = _client(settings, through_proxy=parts.hostname not in _LOOPBACK)
 
     def entries(self) -> Iterator[Listed]:
         """The files of the listing, by name folder by folder; links out of the listing's own folder are left out."""
@@ -368,6 +362,20 @@ def _sums(headers: httpx.Headers) -> list[tuple[Hash, str]]:
             except binascii.Error:
                 continue
     return []
+
+
+def _client(settings: PullSettings, *, through_proxy: bool) -> httpx.Client:
+    """`through_proxy`: through the one that the standard variables name, if they name one."""
+    try:
+        return httpx.Client(
+            verify=certificates.client_tls(settings.ca_file, settings.client_cert, settings.client_key),
+            timeout=settings.timeout_s,
+            trust_env=through_proxy,
+            limits=httpx.Limits(max_connections=settings.connections + 2),
+            headers={"Accept-Encoding": "identity", "User-Agent": "oncurate"},
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):  # SOCKS needs a package more; a proxy's URL holds its password
+        raise UsageError("the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used") from None
 
 
 def _login(settings: PullSettings) -> dict[str, str]:

@@ -204,3 +204,11 @@ def test_a_server_behind_the_proxy_of_a_site_is_asked_through_it(
             rows = [row for item in source.entries() for row in taking.take(item, source, places_in(tmp_path))]
         assert [(row.source_path, row.reason) for row in rows] == [("a.dcm", None)]
         assert read_url(rows[0].url) == b"content"
+
+
+@pytest.mark.parametrize("proxy", ["gopher://made:secret@proxy.invalid", "http://made:secret@proxy.invalid:port"])
+def test_a_proxy_that_cannot_be_used_is_said_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    with pytest.raises(UsageError, match="ALL_PROXY") as said:
+        source_of("https://archive.invalid/ct/", SETTINGS)
+    assert "secret" not in str(said.value)
