@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from oncurate.sources.pace import Bucket
 
 _PIECE_BYTES = 1 << 18
 _SLACK_S = 0.005
@@ -31,23 +32,7 @@ def link_to(host: str, port: int, megabits_per_s: int) -> Iterator[int]:
             link.terminate()
 
 
-class _Rate:
-    """When the next bytes may pass. Safe between threads."""
-
-    def __init__(self, bytes_per_s: float) -> None:
-        self._bytes_per_s, self._free_at, self._lock = bytes_per_s, 0.0, threading.Lock()
-
-    def take(self, count: int) -> None:
-        """Wait until `count` bytes have had time to pass."""
-        with self._lock:
-            now = time.monotonic()
-            self._free_at = max(self._free_at, now - _SLACK_S) + count / self._bytes_per_s
-            wait = self._free_at - now
-        if wait > 0:
-            time.sleep(wait)
-
-
-def _pass_on(source: socket.socket, target: socket.socket, rate: _Rate | None) -> None:
+def _pass_on(source: socket.socket, target: socket.socket, rate: Bucket | None) -> None:
     buffer = memoryview(bytearray(_PIECE_BYTES))
     with suppress(OSError):
         while count := source.recv_into(buffer):
@@ -59,7 +44,7 @@ def _pass_on(source: socket.socket, target: socket.socket, rate: _Rate | None) -
 
 
 def _serve(host: str, port: int, megabits_per_s: int) -> None:
-    rate = _Rate(megabits_per_s * 1e6 / 8)
+    rate = Bucket(megabits_per_s * 1e6 / 8, _SLACK_S)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:

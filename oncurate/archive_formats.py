@@ -41,7 +41,7 @@ _DAMAGE = (
     lzma.LZMAError,
     EOFError,
     struct.error,
-    NotImplementedError,  # zipfile: a compression method that it does not know
+    NotImplementedError,  # zipfile: patched data, a version of the format that it does not know
     ValueError,  # undecodable names, negative offsets
     OverflowError,
 )

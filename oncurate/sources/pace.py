@@ -44,10 +44,10 @@ class WindowClosed(OncurateError):
 
 
 class Bucket:
-    """A token bucket: at most `per_s` units a second, a second's worth at a time. Safe between threads."""
+    """A token bucket: at most `per_s` units a second, `burst_s` seconds' worth at a time. Safe between threads."""
 
-    def __init__(self, per_s: float | None) -> None:
-        self._per_s, self._free_at, self._lock = per_s, 0.0, threading.Lock()
+    def __init__(self, per_s: float | None, burst_s: float = 1.0) -> None:
+        self._per_s, self._burst_s, self._free_at, self._lock = per_s, burst_s, 0.0, threading.Lock()
 
     def take(self, units: float) -> None:
         """Wait until `units` may be spent."""
@@ -55,7 +55,7 @@ class Bucket:
             return
         with self._lock:
             now = time.monotonic()
-            self._free_at = max(self._free_at, now - 1.0) + units / self._per_s
+            self._free_at = max(self._free_at, now - self._burst_s) + units / self._per_s
             wait = self._free_at - now
         if wait > 0:
             time.sleep(wait)

@@ -198,7 +198,7 @@ def test_a_server_behind_the_proxy_of_a_site_is_asked_through_it(
 ) -> None:
     with web_server() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("no_proxy", "")
         proxy.files["http://archive.invalid/ct/a.dcm"] = b"content"
         with closing(source_of("http://archive.invalid/ct/", SETTINGS)) as source:
             rows = [row for item in source.entries() for row in taking.take(item, source, places_in(tmp_path))]
@@ -209,6 +209,7 @@ def test_a_server_behind_the_proxy_of_a_site_is_asked_through_it(
 @pytest.mark.parametrize("proxy", ["gopher://made:secret@proxy.invalid", "http://made:secret@proxy.invalid:port"])
 def test_a_proxy_that_cannot_be_used_is_said_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("all_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
     with pytest.raises(UsageError, match="ALL_PROXY") as said:
         source_of("https://archive.invalid/ct/", SETTINGS)
     assert "secret" not in str(said.value)
